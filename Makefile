@@ -1,0 +1,55 @@
+# make demo    the whole main job on embedded defaults, in about a minute
+# make test    every test, and the stock tools that read our files
+# make help    the rest
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+BIN      = bin/bundle
+FUZZTIME ?= 1m
+
+# One way to compile everything, so that nothing is compiled twice.
+export CGO_ENABLED ?= 0
+export GOFLAGS     ?= -trimpath
+
+.PHONY: help build demo test test-unit test-peers test-cosign conformance lint fuzz big bench clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+
+build: ## bin/bundle, static
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/bundle
+
+demo: build ## build, sign, verify, serve and pull the CNStack stand-in bundle
+	GO=$(GO) sh scripts/demo.sh $(BIN)
+
+test: test-unit conformance test-cosign test-peers ## everything
+
+test-unit: ## the product's own tests
+	$(GO) test ./...
+
+conformance: ## the OCI distribution-spec suite against our registry
+	$(MAKE) -C test/conformance GO=$(GO)
+
+test-cosign: ## the real cosign reads our signatures, and we read its
+	$(MAKE) -C test/cosign GO=$(GO)
+
+test-peers: build ## zstd, tar, skopeo, podman, containerd, crane and oras read our file
+	$(MAKE) -C test/peers GO=$(GO) BUNDLE=$(abspath $(BIN))
+
+lint: ## gofmt, vet and staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+fuzz: ## every fuzz target for FUZZTIME (default 1m)
+	GO=$(GO) sh scripts/fuzz.sh $(FUZZTIME)
+
+big: build ## memory and start-up on a bundle of 10 GiB (needs 21 GiB of disk)
+	$(MAKE) -C test/big GO=$(GO) BUNDLE=$(abspath $(BIN))
+
+bench: build ## side by side with what a user would pick instead
+	$(MAKE) -C test/bench GO=$(GO) BUNDLE=$(abspath $(BIN))
+
+clean: ## remove what make made
+	rm -rf bin .cache
