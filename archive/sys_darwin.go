@@ -1,0 +1,7 @@
+package archive
+
+import "os"
+
+func datasync(f *os.File) error { return f.Sync() }
+
+func allocate(*os.File, int64) error { return nil }
