@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"sync/atomic"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"bundle/pack"
+	"bundle/registry/push"
+)
+
+// pushed is what `push -o json` prints for one bundle.
+type pushed struct {
+	Bundle        string       `json:"bundle"`
+	Target        string       `json:"target"`
+	DryRun        bool         `json:"dryRun"`
+	Items         []pushedItem `json:"items"`
+	Uploaded      int          `json:"uploaded"`
+	Skipped       int          `json:"skipped"`
+	Mounted       int          `json:"mounted"`
+	UploadedBytes int64        `json:"uploadedBytes"`
+	SkippedBytes  int64        `json:"skippedBytes"`
+}
+
+type pushedItem struct {
+	Kind    string `json:"kind"`
+	Ref     string `json:"ref"`
+	Target  string `json:"target"`
+	Digest  string `json:"digest"`
+	Present bool   `json:"present"`
+}
+
+func (a *app) pushCmd() *cobra.Command {
+	var (
+		t trust
+		o push.Options
+		r pack.RegistryOptions
+	)
+	c := &cobra.Command{
+		Use:   "push BUNDLE... REGISTRY[/PREFIX]",
+		Short: "Copy everything in a bundle into another registry",
+		Long: `Copy every image with its signatures, every chart and the bundle's inventory into
+another registry. What is there already is skipped, so a push that was stopped
+goes on by being run again. Blobs stream from the file; damage never becomes a
+blob of the registry.`,
+		Example: `  bundle push cnstack-ce-1.1.0.tar.zst harbor.site/cnstack --key ci.pub
+  bundle push cnstack-ce-1.1.0.tar.zst 127.0.0.1:5000 --insecure-skip-signature --dry-run`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target, err := push.ParseTarget(args[len(args)-1])
+			if err != nil {
+				return usageError{err}
+			}
+			if r.Retries == 0 {
+				r.Retries = -1 // there, 0 means the default
+			}
+			if o.HTTP, err = pack.HTTPOptions(r); err != nil {
+				return usageError{err}
+			}
+			var results []pushed
+			for _, path := range args[:len(args)-1] {
+				p, err := a.pushOne(cmd, &t, o, path, target)
+				if err != nil {
+					return err
+				}
+				results = append(results, *p)
+			}
+			return a.printPushed(results)
+		},
+	}
+	t.flags(c)
+	f := c.Flags()
+	f.BoolVar(&o.DryRun, "dry-run", false, "say what would be sent; send nothing")
+	f.BoolVar(&o.KeepHost, "keep-host", false, "put the upstream host into the name: PREFIX/registry.k8s.io/pause")
+	f.BoolVar(&o.TrimIndexes, "trim-indexes", false, "for registries that refuse an index with absent platforms; changes its digest")
+	f.IntVar(&o.Jobs, "jobs", push.DefaultJobs, "blobs sent at once")
+	f.StringVar(&r.Config, "registry-config", "", "docker config.json with credentials (default: docker's own and its helpers)")
+	f.StringArrayVar(&r.PlainHTTP, "plain-http", nil, "address to talk plain http to (loopback needs no telling); repeatable")
+	f.StringVar(&r.CA, "ca", "", "PEM file of certificates to trust besides the system's")
+	f.StringArrayVar(&r.SkipTLSVerify, "insecure-skip-tls-verify", nil, "address whose certificate is not checked; repeatable")
+	f.IntVar(&r.Retries, "retries", 5, "tries more for a request that failed for a passing reason")
+	a.outputFlag(c, "text", "json")
+	return c
+}
+
+func (a *app) pushOne(cmd *cobra.Command, t *trust, o push.Options, path string, target push.Target) (*pushed, error) {
+	ctx := cmd.Context()
+	b, err := a.openTrusted(ctx, t, path)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	var total int64
+	for _, blob := range b.Blobs() {
+		total += blob.Size
+	}
+	var sent atomic.Int64
+	var last atomic.Pointer[string]
+	o.Sent = func(n int64) { sent.Add(n) }
+	o.Done = func(i push.Item) { last.Store(&i.Ref) }
+	stop := a.startMeter("push", "bytes", func() sample {
+		s := sample{Done: sent.Load(), Total: total}
+		if p := last.Load(); p != nil {
+			s.Item = *p
+		}
+		return s
+	})
+	res, err := push.Push(ctx, b, target, o)
+	stop()
+	if err != nil {
+		return nil, err
+	}
+	p := &pushed{
+		Bundle: path, Target: target.String(), DryRun: o.DryRun, Items: []pushedItem{},
+		Uploaded: res.Uploaded, Skipped: res.Skipped, Mounted: res.Mounted,
+		UploadedBytes: res.UploadedBytes, SkippedBytes: res.SkippedBytes,
+	}
+	for _, i := range res.Items {
+		p.Items = append(p.Items, pushedItem{Kind: i.Kind, Ref: i.Ref, Target: i.Target, Digest: i.Digest.String(), Present: i.Present})
+	}
+	return p, nil
+}
+
+func (a *app) printPushed(results []pushed) error {
+	if a.output == "json" {
+		if len(results) == 1 {
+			return a.printJSON(results[0])
+		}
+		return a.printJSON(results)
+	}
+	for _, p := range results {
+		w := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
+		for _, i := range p.Items {
+			state := "pushed"
+			switch {
+			case i.Present:
+				state = "there"
+			case p.DryRun:
+				state = "would push"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\n", state, i.Target, shortDigest(i.Digest))
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		verb := "sent"
+		if p.DryRun {
+			verb = "would send"
+		}
+		fmt.Fprintf(a.stderr, "%s %s in %d blobs to %s; %d blobs were there or mounted\n", verb, formatSize(p.UploadedBytes), p.Uploaded, p.Target, p.Skipped+p.Mounted)
+	}
+	return nil
+}

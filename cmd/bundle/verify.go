@@ -1,0 +1,128 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"bundle/verify"
+)
+
+func (a *app) verifyCmd() *cobra.Command {
+	var t trust
+	var jobs int
+	c := &cobra.Command{
+		Use:   "verify BUNDLE...",
+		Short: "Prove that a bundle is whole, ours and complete",
+		Long: `Prove that a bundle is whole, ours and complete: the signature over its index,
+every byte of the file, and that nothing required is missing. What is wrong is
+named by image, chart or file. Nothing is unpacked.
+
+BUNDLE - reads the file from standard input, once.
+
+Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
+		Example: `  bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub
+  ssh usb-host cat /media/usb/cnstack-ce-1.1.0.tar.zst | bundle verify - --key ci.pub
+  bundle verify cnstack-ce-1.1.0.tar.zst --insecure-skip-signature -o json`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			o, err := t.options(ctx)
+			if err != nil {
+				return err
+			}
+			o.Jobs = jobs
+			if t.skip {
+				fmt.Fprintln(a.stderr, "warning: the signature is not checked; a good result says that the content is whole, not whose it is")
+			}
+			var reports []*verify.Report
+			var worst error
+			for _, path := range args {
+				report, err := a.verifyOne(ctx, path, o)
+				if report == nil {
+					return err
+				}
+				reports = append(reports, report)
+				worst = cmp.Or(worst, err)
+			}
+			return a.printReports(reports, worst, t.given())
+		},
+	}
+	t.flags(c)
+	c.Flags().IntVar(&jobs, "jobs", 0, "blobs hashed at once (default: one for each CPU)")
+	a.outputFlag(c, "text", "json")
+	return c
+}
+
+func (a *app) verifyOne(ctx context.Context, path string, o verify.Options) (*verify.Report, error) {
+	o.Progress = &verify.Progress{}
+	stop := a.startMeter("verify", "bytes", func() sample {
+		return sample{Done: o.Progress.Done(), Total: o.Progress.Total(), Item: o.Progress.Item()}
+	})
+	defer stop()
+	if path == "-" {
+		return verify.Stream(ctx, a.stdin, o)
+	}
+	if r, err := openReader(path); err == nil {
+		r.Close()
+	} else if errors.As(err, new(usageError)) {
+		return nil, err
+	}
+	return verify.Path(ctx, path, o)
+}
+
+func (a *app) printReports(reports []*verify.Report, worst error, asked bool) error {
+	if a.output == "json" {
+		var err error
+		if len(reports) == 1 {
+			err = a.printJSON(reports[0])
+		} else {
+			err = a.printJSON(reports)
+		}
+		if err != nil {
+			return err
+		}
+		if worst != nil {
+			return silent{worst}
+		}
+		return nil
+	}
+	for _, r := range reports {
+		a.printReport(r)
+	}
+	if worst != nil && !asked && errors.Is(worst, verify.ErrUntrusted) {
+		return hint(worst, "give the signer's public key with --key, or check the content alone with --insecure-skip-signature")
+	}
+	return worst
+}
+
+func (a *app) printReport(r *verify.Report) {
+	if r.OK {
+		fmt.Fprintf(a.stdout, "%s: OK\n", r.Bundle)
+	} else {
+		fmt.Fprintf(a.stdout, "%s: NOT OK\n", r.Bundle)
+	}
+	if r.Name != "" {
+		fmt.Fprintf(a.stdout, "  bundle     %s %s\n", r.Name, r.Version)
+	}
+	if r.IndexDigest != "" {
+		fmt.Fprintf(a.stdout, "  index      %s\n", r.IndexDigest)
+	}
+	fmt.Fprintf(a.stdout, "  signature  %s\n", r.Signature.Status)
+	for _, s := range r.Signature.Signers {
+		fmt.Fprintf(a.stdout, "             by %s (key %.16s)\n", s.Identity, s.KeyID)
+	}
+	for _, reason := range r.Signature.Reasons {
+		fmt.Fprintf(a.stdout, "             %s\n", reason)
+	}
+	fmt.Fprintf(a.stdout, "  content    %s, %d blobs, %s\n", r.Content.Status, r.Content.Blobs, formatSize(r.Content.Bytes))
+	for _, p := range r.Content.Problems {
+		fmt.Fprintf(a.stdout, "             %s\n", p)
+	}
+	if r.Content.Omitted > 0 {
+		fmt.Fprintf(a.stdout, "             and %d problems more\n", r.Content.Omitted)
+	}
+}
