@@ -1,0 +1,3 @@
+module bundle/test/bench
+
+go 1.26.0

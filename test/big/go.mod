@@ -1,0 +1,3 @@
+module bundle/test/big
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module bundle/test/peers
+
+go 1.26.0
