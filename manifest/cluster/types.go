@@ -65,6 +65,10 @@ type Cluster struct {
 	// Cmd replaces the bundle's own launch commands, Apps its LAUNCH list;
 	// nil leaves them. CmdArgs are values for the ARGs of a Kubefile.
 	Cmd, Apps, CmdArgs []string
+	// CmdSources and AppsSource are the lines of Cmd, one each, and of Apps;
+	// they may be missing.
+	CmdSources []manifest.Source
+	AppsSource manifest.Source
 	// DataRoot is the folder on a host that holds NAME/rootfs.
 	DataRoot string
 	// Kubeadm are the documents of kubeadm's and the kubelet's kinds.
@@ -167,6 +171,10 @@ type Plugin struct {
 	Type string
 	// Phases are normalised, see the Phase constants.
 	Phases []Phase
+	// Hook is set where the phases are spelled as sealer 0.9 and later do
+	// (pre-init-host): then post-install comes before the commands, and a
+	// phase of hosts without a selector means no host.
+	Hook bool
 	// On are the selectors as written; see [Cluster.Select].
 	On   []string
 	Data string
