@@ -2,10 +2,13 @@ package preflight
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"bundle/install/host"
 )
 
 // HostFacts is what was learned of one host, or why nothing was.
@@ -111,13 +114,16 @@ func (j *judge) unreachable(err error) {
 		j.fail("reach", "", "nobody asked the host for its facts")
 		return
 	}
-	text := plainLong(err.Error())
-	for _, prefix := range []string{"host " + j.host.Address + ": ", j.host.Address + ": "} {
-		text = strings.TrimPrefix(text, prefix)
+	text := strings.TrimPrefix(plainLong(err.Error()), j.host.Address+": ")
+	if e, ok := errors.AsType[*host.Error](err); ok {
+		text = "the host " + plainLong(e.Reason)
 	}
 	hint := "check its address, port, user and password or key in the Clusterfile"
-	if h, ok := err.(interface{ Hint() string }); ok && h.Hint() != "" {
-		hint = h.Hint()
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok && h.Hint() != "" {
+		hint = plainLong(h.Hint())
 	}
 	j.fail("reach", hint, "%s", text)
 }

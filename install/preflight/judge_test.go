@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"bundle/install/host"
 	"bundle/install/plan"
 	"bundle/manifest"
 	"bundle/manifest/cluster"
@@ -63,8 +65,12 @@ func TestEachBadThingIsOneSentence(t *testing.T) {
 		want   string // "HOST LEVEL CHECK: MESSAGE"
 	}{
 		{"host down", func(w world) {
-			w.hosts[1] = HostFacts{Host: "10.0.0.2", Err: errors.New("host 10.0.0.2: dial tcp 10.0.0.2:22: i/o\n timeout")}
-		}, "10.0.0.2 error reach: dial tcp 10.0.0.2:22: i/o timeout"},
+			w.hosts[1] = HostFacts{Host: "10.0.0.2", Err: &host.Error{Host: "10.0.0.2", Class: host.ErrConnection, Reason: "cannot be reached: dial tcp 10.0.0.2:22: i/o\n timeout"}}
+		}, "10.0.0.2 error reach: the host cannot be reached: dial tcp 10.0.0.2:22: i/o timeout"},
+		{"wrong password", func(w world) {
+			w.hosts[1] = HostFacts{Host: "10.0.0.2", Err: fmt.Errorf("preflight: %w", &host.Error{Host: "10.0.0.2", Class: host.ErrAuth, Reason: "refuses the login of root", Next: "check the password"})}
+		}, "10.0.0.2 error reach: the host refuses the login of root"},
+		{"odd answer", func(w world) { w.hosts[1] = HostFacts{Host: "10.0.0.2", Err: ErrFacts} }, "10.0.0.2 error reach: the host's answer cannot be read"},
 		{"nobody asked", func(w world) { w.hosts[1] = HostFacts{Host: "other"} }, "10.0.0.2 error reach: nobody asked the host for its facts"},
 		{"no root", first(func(f *Facts) { f.Root = false }), "10.0.0.1 error root: scripts do not run as root"},
 		{"wrong architecture", func(w world) { w.n.Platforms = []string{"linux/amd64"} },
