@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"log/slog"
+	"net"
+	"strconv"
 
 	"bundle/manifest"
 )
@@ -18,6 +20,9 @@ const (
 	DefaultDataRoot = "/var/lib/sealer/data"
 	DefaultSSHPort  = 22
 	DefaultUser     = "root"
+
+	DefaultRegistryDomain = "sea.hub"
+	DefaultRegistryPort   = 5000
 )
 
 // Secret is a text that must never be printed: every way of formatting it
@@ -75,6 +80,8 @@ type Cluster struct {
 	Kubeadm []Document
 	Configs []Config
 	Plugins []Plugin
+	// Launches replace what starts single applications.
+	Launches []Launch
 	// Warnings are oddities that do not stop an install.
 	Warnings []Warning
 }
@@ -129,10 +136,32 @@ type Registry struct {
 	Port     int
 	Username string
 	Password Secret
+	// HA asks for one on every master; sealer's default.
+	HA bool
+	// Insecure asks for no TLS.
+	Insecure bool
+	// CertNames are further names and addresses of its certificate.
+	CertNames []string
 	// External is the domain of a registry that the site runs itself, with
 	// port if it has one; empty where there is none.
-	External string
+	External         string
+	ExternalUsername string
+	ExternalPassword Secret
 }
+
+// URL is the registry's domain and port.
+func (r Registry) URL() string { return net.JoinHostPort(r.Domain, strconv.Itoa(r.Port)) }
+
+// Launch is the commands that start one application, in place of its own.
+// They run in the application's folder, see [AppDir].
+type Launch struct {
+	App    string
+	Cmds   []string
+	Source manifest.Source
+}
+
+// AppDir is the folder of an application in the root file system.
+func AppDir(app string) string { return "application/apps/" + app }
 
 // Alias is one line of every host's /etc/hosts.
 type Alias struct {
@@ -184,6 +213,17 @@ type Plugin struct {
 	Source manifest.Source
 }
 
+// Types of plugins. Only TypeShell is a script; the data of the others is a
+// table, see [Cluster.Table].
+const (
+	TypeShell        = "SHELL"
+	TypeHostname     = "HOSTNAME"
+	TypeLabel        = "LABEL"
+	TypeTaint        = "TAINT"
+	TypeETCD         = "ETCD"
+	TypeClusterCheck = "CLUSTERCHECK"
+)
+
 // Phase is a moment of an install, an uninstall or a change of hosts.
 type Phase string
 
@@ -213,4 +253,23 @@ const (
 type Warning struct {
 	Source manifest.Source
 	Text   string
+}
+
+// Secrets gives every secret of the cluster, for those who blot out logs.
+func (c *Cluster) Secrets() []Secret {
+	var list []Secret
+	seen := map[Secret]bool{"": true}
+	add := func(secrets ...Secret) {
+		for _, s := range secrets {
+			if !seen[s] {
+				seen[s] = true
+				list = append(list, s)
+			}
+		}
+	}
+	for _, h := range c.Hosts {
+		add(h.SSH.Password, h.SSH.KeyPassword)
+	}
+	add(c.Registry.Password, c.Registry.ExternalPassword)
+	return list
 }
