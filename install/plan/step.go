@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"github.com/opencontainers/go-digest"
+
 	"bundle/manifest"
 )
 
@@ -19,6 +21,11 @@ const (
 	KindKubeadmJoin   = "kubeadm.join"
 	KindNodeLabels    = "node.labels" // roles, labels and taints that the Clusterfile asks for
 	KindCheck         = "check"       // acceptance
+
+	// Only in a [CleanPlan].
+	KindKubeadmReset = "kubeadm.reset"
+	KindSiteClean    = "site.clean"    // everything that registry.* and bundle.place did
+	KindRootfsRemove = "rootfs.remove" // the root file system and what we wrote into it
 )
 
 // Step is one step of an install, with the hosts that it runs on.
@@ -31,14 +38,66 @@ type Step struct {
 	Serial bool `json:"serial,omitempty"`
 	// Script is what a host.script or exec step hands to bash, as it stands.
 	Script string `json:"-"`
-	// Dir is where it runs; absolute.
+	// Dir is where it runs; absolute, or empty for root's home.
 	Dir string `json:"-"`
+	// After are the plugins of the same phase that have to run before,
+	// because a dialect orders them by a name.
+	After []string `json:"after,omitempty"`
+	// Dangers are the lines that remove data.
+	Dangers []Line `json:"dangers,omitempty"`
+	// Content is a digest of what the step reads: files of the bundle,
+	// Configs, variables. It is empty where that is unknown.
+	Content string `json:"content,omitempty"`
 }
 
-// Plan is everything an install does, in order.
+// Opaque tells whether the step is shell text that nobody here understands.
+func (s Step) Opaque() bool { return s.Kind == manifest.StepExec || s.Kind == KindHostScript }
+
+// Line is one line of a script.
+type Line struct {
+	Source manifest.Source `json:"source"`
+	Text   string          `json:"text"`
+}
+
+// Operations.
+const (
+	Install = "install"
+	Clean   = "clean"
+)
+
+// Plan is everything an install, or a cleaning, does, in order.
 type Plan struct {
-	Steps    []Step    `json:"steps"`
-	Warnings []Warning `json:"warnings,omitempty"`
+	Operation string `json:"operation"`
+	Cluster   string `json:"cluster"`
+	// Bundle and Version name the bundle, IndexDigest pins its content.
+	Bundle      string        `json:"bundle"`
+	Version     string        `json:"version"`
+	IndexDigest digest.Digest `json:"indexDigest,omitempty"`
+	// PluginOrder says in words how the plugins of one phase are ordered.
+	PluginOrder string    `json:"pluginOrder,omitempty"`
+	Steps       []Step    `json:"steps"`
+	Warnings    []Warning `json:"warnings,omitempty"`
+}
+
+// Step gives a step by its ID.
+func (p *Plan) Step(id string) (Step, bool) {
+	for _, s := range p.Steps {
+		if s.ID == id {
+			return s, true
+		}
+	}
+	return Step{}, false
+}
+
+// Destructive gives the steps that remove data, in order.
+func (p *Plan) Destructive() []Step {
+	var out []Step
+	for _, s := range p.Steps {
+		if s.Destructive {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // Warning is something a person should know before the plan is run.
