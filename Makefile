@@ -12,7 +12,7 @@ FUZZTIME ?= 1m
 export CGO_ENABLED ?= 0
 export GOFLAGS     ?= -trimpath
 
-.PHONY: help build demo test test-unit test-peers test-cosign conformance lint fuzz big bench clean
+.PHONY: help build demo test test-unit test-peers test-cosign conformance test-api e2e e2e-ha e2e-clean lint fuzz big bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,18 @@ test-cosign: ## the real cosign reads our signatures, and we read its
 
 test-peers: build ## zstd, tar, skopeo, podman, containerd, crane and oras read our file
 	$(MAKE) -C test/peers GO=$(GO) BUNDLE=$(abspath $(BIN))
+
+test-api: ## what talks to Kubernetes, against a real API server (builds one first)
+	$(MAKE) -C test/api GO=$(GO)
+
+e2e: build ## real installs on hosts of systemd-nspawn (root; builds a Kubernetes first)
+	$(MAKE) -C test/e2e GO=$(GO) BUNDLE=$(abspath $(BIN))
+
+e2e-ha: build ## the same on three control planes
+	$(MAKE) -C test/e2e ha GO=$(GO) BUNDLE=$(abspath $(BIN))
+
+e2e-clean: ## end hosts that a killed run of e2e has left
+	$(MAKE) -C test/e2e clean GO=$(GO)
 
 lint: ## gofmt, vet and staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
