@@ -15,7 +15,7 @@ export GOFLAGS     ?= -trimpath
 .PHONY: help build demo test test-unit test-peers test-cosign conformance test-api e2e e2e-ha e2e-clean lint fuzz big bench clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 build: ## bin/bundle, static
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/bundle
