@@ -34,6 +34,8 @@ type Bundles struct {
 	Key     string // public
 	Base    string // the cluster image alone
 	Product string // the CNStack stand-in on it
+	// Incomplete is the product without the image of its user interface.
+	Incomplete string
 }
 
 // Build makes the bundles.
@@ -45,7 +47,10 @@ func (w *Workshop) Build(ctx context.Context) (*Bundles, error) {
 	if err := w.productContext(product); err != nil {
 		return nil, err
 	}
-	app := filepath.Join(product, "build-cnstack-ce")
+	app, lacking := filepath.Join(product, "build-cnstack-ce"), filepath.Join(product, "build-lacking")
+	if err := withoutImage(app, lacking, "caas-ui"); err != nil {
+		return nil, err
+	}
 	addr, stop, err := w.upstream(ctx, filepath.Join(base, "imageList"), filepath.Join(app, "imageList"))
 	if err != nil {
 		return nil, err
@@ -55,6 +60,8 @@ func (w *Workshop) Build(ctx context.Context) (*Bundles, error) {
 		Key:     filepath.Join(w.Dir, "ci.pub"),
 		Base:    filepath.Join(w.Dir, "ackdistro.tar.zst"),
 		Product: filepath.Join(w.Dir, "cnstack-ce.tar.zst"),
+
+		Incomplete: filepath.Join(w.Dir, "incomplete.tar.zst"),
 	}
 	key := filepath.Join(w.Dir, "ci.key")
 	for _, args := range [][]string{
@@ -63,6 +70,8 @@ func (w *Workshop) Build(ctx context.Context) (*Bundles, error) {
 			"--from", "oci:" + w.Images, "--mirror", "*=" + addr, "--kube-version", "v1.34.4", "-o", b.Base},
 		{"build", app, "--name", "cnstack-ce", "--version", "1.1.0", "--key", key,
 			"--from", "bundle:" + b.Base, "--mirror", "*=" + addr, "--kube-version", "v1.34.4", "-o", b.Product},
+		{"build", lacking, "--name", "cnstack-ce", "--version", "1.1.0", "--key", key, "--allow-missing",
+			"--from", "bundle:" + b.Base, "--mirror", "*=" + addr, "--kube-version", "v1.34.4", "-o", b.Incomplete},
 	} {
 		if err := w.run(ctx, args...); err != nil {
 			return nil, err
@@ -113,6 +122,25 @@ func (w *Workshop) productContext(dir string) error {
 	}
 	return copyFile(filepath.Join(imageContext, "product-kubeadm-cluster-config.yaml.tmpl"),
 		filepath.Join(dir, "build-cnstack-ce/kubeadm-cluster-config.yaml.tmpl"))
+}
+
+// withoutImage copies a context, but for the line of an image in its list.
+func withoutImage(from, to, image string) error {
+	if err := copyTree(from, to); err != nil {
+		return err
+	}
+	list := filepath.Join(to, "imageList")
+	b, err := os.ReadFile(list)
+	if err != nil {
+		return err
+	}
+	var kept []string
+	for _, line := range strings.SplitAfter(string(b), "\n") {
+		if !strings.Contains(line, image) {
+			kept = append(kept, line)
+		}
+	}
+	return os.WriteFile(list, []byte(strings.Join(kept, "")), 0o644)
 }
 
 // upstream runs the registry that answers every name of the lists with a

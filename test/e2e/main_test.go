@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -55,7 +54,7 @@ func runs() string {
 // the next run when the test has failed, to be looked at.
 func newLAN(t *testing.T, n int) *LAN {
 	t.Helper()
-	lan, err := NewLAN(t.Context(), runs(), baseDir(t))
+	lan, err := NewLAN(t.Context(), runs(), filepath.Join(workshop(t).Debian, "base"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,24 +72,3 @@ func newLAN(t *testing.T, n int) *LAN {
 	}
 	return lan
 }
-
-// baseDir makes the hosts' common file system, once.
-func baseDir(t *testing.T) string {
-	t.Helper()
-	return filepath.Join(groundwork(t), "base")
-}
-
-func groundwork(t *testing.T) string {
-	t.Helper()
-	abs, err := filepath.Abs(cache)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := output(context.Background(), "sh", "base.sh", abs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(out)
-}
-
-func tearDown() {}

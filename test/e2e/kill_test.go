@@ -1,0 +1,90 @@
+package e2e
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// kills is how often an install is killed: KILLS, or 10.
+func kills(t *testing.T) int {
+	t.Helper()
+	v := os.Getenv("KILLS")
+	if v == "" {
+		return 10
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		t.Fatalf("KILLS=%s is no number", v)
+	}
+	return n
+}
+
+// Whenever the installer dies, the same command goes on where it was, and
+// what it had done to data before is not done again.
+func TestInstallerKilledGoesOn(t *testing.T) {
+	s := newSite(t, 1, 1)
+	seed := uint64(time.Now().UnixNano())
+	if v, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
+		seed = v
+	}
+	t.Logf("SEED=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	killed := 0
+	guarded := map[*Host]bool{}
+	for killed < kills(t) {
+		cmd := s.Command(t.Context(), s.installArgs()...)
+		s.Log.Reset()
+		var stdout bytes.Buffer
+		cmd.Stdout = &stdout
+		if err := os.MkdirAll(s.home(), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		delay := time.Duration(random.Int64N(int64(12 * time.Second)))
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("after %d kills the install fails: %v\n%s%s", killed, err, stdout.String(), s.Log)
+			}
+			t.Logf("done after %d kills", killed)
+			killed = kills(t)
+			continue
+		case <-time.After(delay):
+			_ = cmd.Process.Kill()
+			<-ended
+			killed++
+			t.Logf("killed after %s, at: %s", delay.Round(time.Second/100), tail(s.Log.String(), 1))
+		}
+		// The plugin that empties the data folder ends with this file. From
+		// then on there is data of somebody in it.
+		for _, h := range s.LAN.Hosts {
+			if _, err := os.Stat(h.Path("/var/lib/cnstackce/data/checker")); err == nil && !guarded[h] {
+				guarded[h] = true
+				if err := os.WriteFile(h.Path("/var/lib/cnstackce/data/precious"), []byte("data"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	install(t, s)
+	works(t, s)
+	uiAnswers(t, s)
+	nothingToDo(t, s)
+	for h := range guarded {
+		if _, err := os.Stat(h.Path("/var/lib/cnstackce/data/precious")); err != nil {
+			t.Errorf("data on %s was removed by a resumed install: %v", h.Name, err)
+		}
+	}
+	if len(guarded) == 0 {
+		t.Log("no kill came after the data folders were made")
+	}
+}
