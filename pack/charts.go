@@ -13,8 +13,9 @@ import (
 
 	"bundle/manifest"
 	"bundle/manifest/chart"
+	"bundle/manifest/cluster"
 	"bundle/manifest/discover"
-	"bundle/manifest/override"
+	rootfiles "bundle/manifest/rootfs"
 )
 
 // chartInput is a chart that the input names.
@@ -157,20 +158,23 @@ func fileExists(p string) bool {
 // overrides one of its files.
 type profile struct {
 	name    string
-	configs []override.Config
+	configs []cluster.Config
 }
 
-func readProfiles(o Options) ([]profile, error) {
+func readProfiles(o Options, warn func(Warning)) ([]profile, error) {
 	var list []profile
 	for _, p := range o.Profiles {
 		f, err := os.Open(p)
 		if err != nil {
 			return nil, inputError{fmt.Errorf("profile %w", noSuchFile(p, err))}
 		}
-		configs, err := override.Parse(filepath.Base(p), f)
+		configs, warnings, err := cluster.ParseConfigs(filepath.Base(p), f)
 		f.Close()
 		if err != nil {
 			return nil, inputError{err}
+		}
+		for _, w := range warnings {
+			warn(Warning(w))
 		}
 		list = append(list, profile{name: filepath.Base(p), configs: configs})
 	}
@@ -251,13 +255,12 @@ func (c packedChart) variants(profiles []profile, warn func(Warning)) ([]variant
 				continue
 			}
 			old, _ := changed.File(name)
-			applied, err := chart.ApplyConfig(old, cfg.Strategy, []byte(cfg.Data))
+			applied, err := rootfiles.ApplyConfig(old, cfg)
 			if err != nil {
 				return nil, fmt.Errorf("%s: Config %q: %w", cfg.Source, cfg.Name, err)
 			}
-			if len(applied.Dropped) > 0 {
-				warn(Warning{Source: cfg.Source, Text: fmt.Sprintf("Config %q replaces the whole of %s and so drops %s; say strategy: merge to keep them",
-					cfg.Name, cfg.Path, strings.Join(applied.Dropped, ", "))})
+			for _, w := range applied.Warnings {
+				warn(Warning{Source: cfg.Source, Text: w})
 			}
 			if changed, err = changed.WithFile(name, applied.Data); err != nil {
 				return nil, fmt.Errorf("%s: Config %q: %w", cfg.Source, cfg.Name, err)

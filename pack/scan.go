@@ -19,7 +19,7 @@ const maxScanBytes = 16 << 20
 
 // discover looks through charts, manifests and profiles for images.
 func (in *inputs) discover(ctx context.Context, o Options, charts []packedChart, steps []manifest.Step) ([]discover.Found, error) {
-	profiles, err := readProfiles(o)
+	profiles, err := readProfiles(o, o.Warn)
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func (r *report) document(name string, lines []string, first int, end string) *d
 		if strings.Contains(reason, "cannot start any token") {
 			fix = "put the value in quotes, and indent with blanks, not tabs"
 		}
-		r.bad(manifest.FileLine(name, first+max(line-1, 0)), fix, "the document is not YAML: %s", reason)
+		r.bad(manifest.FileLine(name, first+min(max(line-1, 0), len(lines)-1)), fix, "the document is not YAML: %s", reason)
 		return nil
 	}
 	if n.Kind != yaml.DocumentNode || len(n.Content) == 0 {
