@@ -158,10 +158,8 @@ func (p *parser) application(r reader) {
 // appConfig reads what an Application says about one application.
 func (p *parser) appConfig(r reader, n *yaml.Node, at manifest.Source) {
 	var app string
-	for _, f := range r.pairs(n, "an entry of spec.configs") {
-		if f.name == "name" {
-			app = r.word(f.value, "name")
-		}
+	if name := child(n, "name"); name != nil {
+		app = r.word(name, "name")
 	}
 	if !fileName.MatchString(app) {
 		r.bad(at, "", "an entry of spec.configs has %.60q for the name of its application", app)

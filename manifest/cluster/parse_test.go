@@ -17,11 +17,10 @@ import (
 // read gives a file of the test data of the module or of this package.
 func read(t testing.TB, name string) []byte {
 	t.Helper()
-	if !strings.Contains(name, "/") {
-		name = filepath.Join("testdata", name)
-	} else {
-		name = filepath.Join("..", "..", "testdata", name)
+	if strings.HasPrefix(name, "cnstack") {
+		name = filepath.Join("..", "..", "..", "testdata", name)
 	}
+	name = filepath.Join("testdata", name)
 	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)

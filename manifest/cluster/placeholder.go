@@ -212,7 +212,7 @@ func (b *binder) scalar(d *document, n *yaml.Node, path string, p place) {
 			if p == inField || p == inSecret || hand && (f.hash || !own[f.name]) {
 				b.left = append(b.left, leftover{f.name, raw, source, p, path})
 			}
-		case !hand && own[f.name]:
+		case !f.hash && own[f.name]:
 		case p == inScript && !shellSafe.MatchString(value):
 			b.used[f.name] = true
 			b.bad(source, "write it into the file yourself", "the value of --set %s would be more than a word to the shell", f.name)

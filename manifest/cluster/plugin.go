@@ -107,7 +107,14 @@ func pluginType(d *document) string {
 	return ""
 }
 
+// child gives a field of a mapping, nil where there is none.
 func child(n *yaml.Node, name string) *yaml.Node {
+	for range maxMerges {
+		if n.Kind != yaml.AliasNode {
+			break
+		}
+		n = n.Alias
+	}
 	for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
 		if n.Content[i].Value == name {
 			return n.Content[i+1]

@@ -42,6 +42,8 @@ func (p *Problem) Unwrap() error { return ErrSyntax }
 type report struct {
 	problems []error
 	more     int
+	// fatal makes everything else not worth a word.
+	fatal    error
 	warnings []Warning
 }
 
@@ -60,6 +62,9 @@ func (r *report) warn(at manifest.Source, format string, args ...any) {
 }
 
 func (r *report) err() error {
+	if r.fatal != nil {
+		return r.fatal
+	}
 	list := r.problems
 	if r.more > 0 {
 		list = append(list, fmt.Errorf("and %d more of this kind: %w", r.more, ErrSyntax))

@@ -32,20 +32,16 @@ type item struct {
 
 // resolve follows an alias. It gives nil when the file asks for too much.
 func (r reader) resolve(n *yaml.Node) *yaml.Node {
-	for n != nil && n.Kind == yaml.AliasNode {
-		*r.visits++
-		if *r.visits > maxVisits {
+	for {
+		if *r.visits++; *r.visits > maxVisits {
+			r.fatal = &Problem{Source: manifest.FileLine(r.file, r.first), Reason: "the aliases of the document multiply without end"}
 			return nil
+		}
+		if n.Kind != yaml.AliasNode {
+			return n
 		}
 		n = n.Alias
 	}
-	if *r.visits++; *r.visits > maxVisits {
-		if *r.visits == maxVisits+1 {
-			r.bad(manifest.FileLine(r.file, r.first), "", "the aliases of the document multiply without end")
-		}
-		return nil
-	}
-	return n
 }
 
 // field is one field of a mapping.

@@ -138,7 +138,7 @@ func (c *Cluster) match(r *report, at manifest.Source, what, w string) []Host {
 		return c.Hosts[:1:1]
 	case w == RoleMaster, w == RoleNode:
 		return where(func(h Host) bool { return h.Has(w) })
-	case labelKey.MatchString(w) && !strings.ContainsAny(w, "/") && strings.Trim(w, "0123456789.") != "":
+	case labelKey.MatchString(w) && !strings.ContainsAny(w, "/") && strings.Trim(w, "0123456789.-") != "":
 		return where(func(h Host) bool { return h.Has(w) })
 	}
 	r.bad(at, "", "%s selects %.60q, which is no address, role or label", what, w)

@@ -20,14 +20,11 @@ func (p *parser) cluster(r reader) {
 func (p *parser) spec(r reader, n *yaml.Node) {
 	c := p.c
 	what := "spec of the Cluster"
-	names := map[string]*yaml.Node{}
-	for _, f := range r.pairs(n, what) {
-		names[f.name] = f.key
+	has := func(name string) bool { return child(n, name) != nil }
+	if has("hosts") && (has("masters") || has("nodes")) {
+		r.bad(r.at(child(n, "hosts")), "use hosts alone", "the Cluster has both hosts and masters or nodes")
 	}
-	if names["hosts"] != nil && (names["masters"] != nil || names["nodes"] != nil) {
-		r.bad(r.at(names["hosts"]), "use hosts alone", "the Cluster has both hosts and masters or nodes")
-	}
-	p.old = names["hosts"] == nil && (names["masters"] != nil || names["nodes"] != nil || names["network"] != nil || names["provider"] != nil)
+	p.old = !has("hosts") && (has("masters") || has("nodes") || has("network") || has("provider"))
 	r.fields(n, what, map[string]func(*yaml.Node){
 		"image": r.into(&c.Image, "spec.image"),
 		"env":   func(n *yaml.Node) { p.envs(r, &c.Env, n, "spec.env") },
