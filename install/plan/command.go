@@ -184,5 +184,39 @@ func (b *builder) command(in manifest.Step) {
 		}
 	}
 	s.Content = b.content(in)
+	s.Undoes = b.undoes(in)
 	b.add(s)
+}
+
+// undoes finds the steps before that a step takes back.
+func (b *builder) undoes(in manifest.Step) []string {
+	a, err := step.Decode(in)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, before := range b.plan.Steps {
+		if x, err := step.Decode(before.Step); err == nil && takesBack(a, x) {
+			out = append(out, before.ID)
+		}
+	}
+	return out
+}
+
+func takesBack(a, before step.Action) bool {
+	switch a := a.(type) {
+	case *step.HelmUninstall:
+		r, ok := before.(*step.HelmRelease)
+		return ok && r.Release == a.Release && r.Namespace == a.Namespace
+	case *step.Delete:
+		switch x := before.(type) {
+		case *step.Apply:
+			return len(a.Files) > 0 && a.Dir == x.Dir && slices.Equal(a.Files, x.Files)
+		case *step.Create:
+			return len(a.Files) > 0 && a.Dir == x.Dir && slices.Equal(a.Files, x.Files)
+		case *step.Namespace:
+			return a.Resource == "namespace" && slices.Contains(a.Names, x.Name)
+		}
+	}
+	return false
 }

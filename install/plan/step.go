@@ -43,6 +43,9 @@ type Step struct {
 	// After are the plugins of the same phase that have to run before,
 	// because a dialect orders them by a name.
 	After []string `json:"after,omitempty"`
+	// Undoes are earlier steps that this one takes back. Where one of them
+	// runs again, so has this one, whatever it removes.
+	Undoes []string `json:"undoes,omitempty"`
 	// Dangers are the lines that remove data.
 	Dangers []Line `json:"dangers,omitempty"`
 	// Content is a digest of what the step reads: files of the bundle,
