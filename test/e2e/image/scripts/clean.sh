@@ -1,7 +1,7 @@
 #!/bin/bash
 # Undoes what init.sh did, and what pods leave behind; after kubeadm reset.
 systemctl disable -q --now kubelet containerd
-pkill -x containerd-shim-runc-v2
+pkill -x containerd-shim # its whole name is longer than the kernel keeps
 for m in $(awk '$2 ~ "^/(run/containerd|var/lib/kubelet|run/netns/cni-)" {print $2}' /proc/mounts | sort -r); do
 	umount -l "$m"
 done
@@ -13,7 +13,7 @@ for t in filter nat mangle; do
 	iptables -t $t -X
 done
 rm -rf /var/run/netns/cni-*
-rm -rf /etc/cni /opt/cni /var/lib/cni /var/lib/containerd/* /var/lib/kubelet/* /var/lib/etcd/* /run/containerd /run/flannel
+rm -rf /etc/cni /opt/cni /opt/containerd /var/lib/cni /var/lib/containerd/* /var/lib/kubelet/* /var/lib/etcd/* /run/containerd /run/flannel
 rm -f /etc/containerd/config.toml /etc/systemd/system/containerd.service /etc/systemd/system/kubelet.service
 rmdir /etc/containerd 2>/dev/null
 rm -f /etc/sysctl.d/90-kubernetes.conf
