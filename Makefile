@@ -26,7 +26,8 @@ demo: build ## build, sign, verify, serve and pull the CNStack stand-in bundle
 test: test-unit conformance test-cosign test-peers ## everything
 
 test-unit: ## the product's own tests
-	$(GO) test ./...
+	sh scripts/test-deps.sh
+	$(GO) test -timeout 30m ./...
 
 conformance: ## the OCI distribution-spec suite against our registry
 	$(MAKE) -C test/conformance GO=$(GO)
