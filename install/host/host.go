@@ -24,7 +24,8 @@ type Host interface {
 	WriteFile(ctx context.Context, path string, mode fs.FileMode, data []byte) error
 	// Upload streams size bytes to path, in one step like WriteFile. Where a
 	// part of it is there from an upload that broke, it goes on behind that
-	// part; the caller checks digests. seek must be able to start anywhere.
+	// part; the caller checks digests. sent, if not nil, is told how many
+	// further bytes are on the host; those of an earlier upload come first.
 	Upload(ctx context.Context, path string, mode fs.FileMode, content io.ReaderAt, size int64, sent func(n int64)) error
 	// DialContext connects to an address as seen from the host.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
@@ -36,6 +37,8 @@ type Host interface {
 
 // Command is one script.
 type Command struct {
+	// Label is what the host's log calls the script; it may be empty.
+	Label string
 	// Script is handed to bash through a pipe, never as an argument.
 	Script string
 	// Dir is the working folder; empty is root's home.
