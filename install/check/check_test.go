@@ -18,6 +18,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"bundle/install/kube"
 	"bundle/install/plan"
 	"bundle/manifest"
 	"bundle/manifest/step"
@@ -67,23 +68,25 @@ func expected() Expected {
 // accepted is a cluster as it should be.
 func accepted() State {
 	return State{
-		Version: "v1.28.2",
-		Nodes: []Node{
-			{Name: "master-1", Addresses: []string{"10.0.0.1"}, Ready: true, Kubelet: "v1.28.2", OS: "CentOS Linux 7 (Core)", Runtime: "containerd://1.6.20"},
-			{Name: "node-1", Addresses: []string{"10.0.0.2", "fd00::2"}, Ready: true, Kubelet: "v1.28.2", OS: "Kylin Linux Advanced Server V10 (Lance)", Runtime: "containerd://1.6.20"},
-		},
-		Releases: []Release{
-			{Namespace: "kube-system", Name: "kube-core", Chart: "kube-core-0.1.0", Status: "deployed"},
-			{Namespace: "default", Name: "aecp", Chart: "aecp-1.5.3", Status: "deployed"},
-		},
-		Workloads: []Workload{
-			{Kind: "DaemonSet", Namespace: "kube-system", Name: "kube-proxy", Desired: 2, Updated: 2, Ready: 2, Observed: true},
-			{Kind: "Deployment", Namespace: "default", Name: "web", Desired: 1, Updated: 1, Ready: 1, Observed: true},
-		},
-		Pods: []Pod{
-			{Namespace: "kube-system", Name: "etcd-master-1", Phase: "Running", Containers: []Container{{Name: "etcd", Image: "sea.hub:5000/pause:3.9", ImageID: "sea.hub:5000/pause@" + pause.String(), Ready: true}}},
-			{Namespace: "kube-system", Name: "kube-proxy-x", Owned: true, Phase: "Running", Containers: []Container{{Name: "kube-proxy", Image: "kube-proxy:v1.28.2", ImageID: "docker://" + config.String(), Ready: true}}},
-			{Namespace: "default", Name: "job-y", Owned: true, Phase: "Succeeded", Containers: []Container{{Name: "job", Image: "kube-proxy:v1.28.2", ImageID: "docker-pullable://sea.hub:5000/kube-proxy@" + proxy.String()}}},
+		State: kube.State{
+			Version: "v1.28.2",
+			Nodes: []kube.Node{
+				{Name: "master-1", Addresses: []string{"10.0.0.1"}, Ready: true, Kubelet: "v1.28.2", OS: "CentOS Linux 7 (Core)", Runtime: "containerd://1.6.20"},
+				{Name: "node-1", Addresses: []string{"10.0.0.2", "fd00::2"}, Ready: true, Kubelet: "v1.28.2", OS: "Kylin Linux Advanced Server V10 (Lance)", Runtime: "containerd://1.6.20"},
+			},
+			Releases: []kube.Release{
+				{Namespace: "kube-system", Name: "kube-core", Chart: "kube-core", ChartVersion: "0.1.0", Status: "deployed"},
+				{Namespace: "default", Name: "aecp", Chart: "aecp", ChartVersion: "1.5.3", Status: "deployed"},
+			},
+			Workloads: []kube.Workload{
+				{Kind: "DaemonSet", Namespace: "kube-system", Name: "kube-proxy", Done: true, Progress: "2 of 2 nodes are ready"},
+				{Kind: "Deployment", Namespace: "default", Name: "web", Done: true, Progress: "1 of 1 replicas are ready"},
+			},
+			Pods: []kube.Pod{
+				{Namespace: "kube-system", Name: "etcd-master-1", Phase: "Running", Containers: []kube.Container{{Name: "etcd", Image: "sea.hub:5000/pause:3.9", ImageID: "sea.hub:5000/pause@" + pause.String(), Ready: true}}},
+				{Namespace: "kube-system", Name: "kube-proxy-x", Owned: true, Phase: "Running", Containers: []kube.Container{{Name: "kube-proxy", Image: "kube-proxy:v1.28.2", ImageID: "docker://" + config.String(), Ready: true}}},
+				{Namespace: "default", Name: "job-y", Owned: true, Phase: "Succeeded", Containers: []kube.Container{{Name: "job", Image: "kube-proxy:v1.28.2", ImageID: "docker-pullable://sea.hub:5000/kube-proxy@" + proxy.String()}}},
+			},
 		},
 		Ports: []PortAnswer{
 			{Namespace: "default", Service: "web", Port: 30088, Host: "10.0.0.1"},
@@ -137,25 +140,22 @@ func TestEachFaultFailsItsItem(t *testing.T) {
 		{"a node is not ready", func(_ *Expected, s *State) { s.Nodes[1].Ready, s.Nodes[1].Reason = false, "cni plugin not initialized" },
 			ItemNodes, Fail, "the nodes are not those of the inventory, all ready: node node-1 (10.0.0.2) is not ready: cni plugin not initialized"},
 		{"a stranger", func(_ *Expected, s *State) {
-			s.Nodes = append(s.Nodes, Node{Name: "x", Addresses: []string{"10.9.9.9"}})
+			s.Nodes = append(s.Nodes, kube.Node{Name: "x", Addresses: []string{"10.9.9.9"}})
 		},
 			ItemNodes, Warning, "the nodes are not those of the inventory, all ready: node x (10.9.9.9) is not in the inventory"},
 		{"a release is missing", func(_ *Expected, s *State) { s.Releases = s.Releases[1:] },
 			ItemReleases, Fail, "not all releases are deployed: release kube-system/kube-core is not there"},
-		{"a release failed", func(_ *Expected, s *State) { s.Releases[0].Status = "failed" },
-			ItemReleases, Fail, "not all releases are deployed: release kube-system/kube-core is failed"},
+		{"a release failed", func(_ *Expected, s *State) { s.Releases[0].Status, s.Releases[0].Description = "failed", "timed out" },
+			ItemReleases, Fail, "not all releases are deployed: release kube-system/kube-core is failed: timed out"},
 		{"a foreign release failed", func(_ *Expected, s *State) {
-			s.Releases = append(s.Releases, Release{Namespace: "x", Name: "y", Status: "pending-install"})
+			s.Releases = append(s.Releases, kube.Release{Namespace: "x", Name: "y", Status: "pending-install"})
 		}, ItemReleases, Warning, "not all releases are deployed: release x/y, which the bundle does not install, is pending-install"},
-		{"a template was not taken up", func(_ *Expected, s *State) { s.Workloads[0].Observed = false },
-			ItemWorkloads, Fail, "not all workloads are rolled out: DaemonSet kube-system/kube-proxy: its newest version was not taken up yet"},
-		{"old pods", func(_ *Expected, s *State) { s.Workloads[0].Updated = 1 },
-			ItemWorkloads, Fail, "not all workloads are rolled out: DaemonSet kube-system/kube-proxy: 1 of 2 pods are of its newest version"},
-		{"pods are not ready", func(_ *Expected, s *State) { s.Workloads[1].Ready, s.Workloads[1].Reason = 0, "probe failed" },
-			ItemWorkloads, Fail, "not all workloads are rolled out: Deployment default/web: 0 of 1 pods are ready: probe failed"},
+		{"pods are not ready", func(_ *Expected, s *State) {
+			s.Workloads[1].Done, s.Workloads[1].Progress, s.Workloads[1].Reason = false, "0 of 1 replicas are ready", "probe failed"
+		}, ItemWorkloads, Fail, "not all workloads are rolled out: Deployment default/web: 0 of 1 replicas are ready: probe failed"},
 		{"an image is not pulled", func(_ *Expected, s *State) {
 			s.Pods[1].Phase = "Pending"
-			s.Pods[1].Containers[0] = Container{Name: "kube-proxy", Image: "kube-proxy:v9", Waiting: "ImagePullBackOff", Message: "not\nfound"}
+			s.Pods[1].Containers[0] = kube.Container{Name: "kube-proxy", Image: "kube-proxy:v9", Waiting: "ImagePullBackOff", Message: "not\nfound"}
 		}, ItemPods, Fail, "not all pods run: pod kube-system/kube-proxy-x, container kube-proxy (kube-proxy:v9): ImagePullBackOff: not found"},
 		{"a pod is pending", func(_ *Expected, s *State) { s.Pods[1].Phase, s.Pods[1].Reason = "Pending", "Insufficient cpu" },
 			ItemPods, Fail, "not all pods run: pod kube-system/kube-proxy-x is pending: Insufficient cpu"},
@@ -213,7 +213,7 @@ func TestEachFaultFailsItsItem(t *testing.T) {
 func TestEverythingWrong(t *testing.T) {
 	e, s := expected(), accepted()
 	s.Nodes[0].Ready, s.Nodes[1].Addresses = false, nil
-	s.Releases, s.Workloads[0].Ready = nil, 0
+	s.Releases, s.Workloads[0].Done, s.Workloads[0].Progress = nil, false, "0 of 2 nodes are ready"
 	s.Pods[0].Containers[0].Waiting = "CrashLoopBackOff"
 	s.Pods[2].Containers[0].ImageID = "sha256:" + strings.Repeat("0", 64)
 	s.Ports, s.Registries = nil, nil
@@ -235,13 +235,13 @@ func TestEverythingWrong(t *testing.T) {
 // TestPageOfHostileNames stays harmless and small whatever a cluster says.
 func TestPageOfHostileNames(t *testing.T) {
 	const evil = "<script src=//evil.example/x.js></script><img onerror=alert(1)>\x1b[2J\u202e"
-	e, s := expected(), State{Version: evil}
+	e, s := expected(), State{State: kube.State{Version: evil}}
 	e.Cluster, e.Bundle.Name = evil, evil
 	for n := range 3000 {
 		a := fmt.Sprintf("10.1.%d.%d", n/256, n%256)
 		e.Hosts = append(e.Hosts, Host{Address: a, Roles: []string{"node"}})
-		s.Nodes = append(s.Nodes, Node{Name: evil + a, Addresses: []string{a}, Kubelet: strings.Repeat("<", 1000), OS: evil, Runtime: evil})
-		s.Pods = append(s.Pods, Pod{Namespace: evil, Name: fmt.Sprint(n), Phase: "Pending", Reason: strings.Repeat("é<&", 1000), Containers: []Container{{Image: evil, ImageID: evil + a}}})
+		s.Nodes = append(s.Nodes, kube.Node{Name: evil + a, Addresses: []string{a}, Kubelet: strings.Repeat("<", 1000), OS: evil, Runtime: evil})
+		s.Pods = append(s.Pods, kube.Pod{Namespace: evil, Name: fmt.Sprint(n), Phase: "Pending", Reason: strings.Repeat("é<&", 1000), Containers: []kube.Container{{Image: evil, ImageID: evil + a}}})
 	}
 	r := Judge(e, s)
 	text, page, raw := write(t, r)
@@ -333,9 +333,9 @@ func TestNodePortsAreDialled(t *testing.T) {
 	}
 	closed := gone.Addr().(*net.TCPAddr).Port
 	gone.Close()
-	services := []Service{
-		{Namespace: "a", Name: "web", Ports: []NodePort{{Protocol: "TCP", Port: open}, {Protocol: "UDP", Port: open}, {Protocol: "TCP"}}},
-		{Namespace: "a", Name: "gone", Local: true, Ports: []NodePort{{Port: closed}}},
+	services := []kube.Service{
+		{Namespace: "a", Name: "web", Ports: []kube.Port{{Protocol: "TCP", NodePort: int32(open)}, {Protocol: "UDP", NodePort: int32(open)}, {Protocol: "TCP"}}},
+		{Namespace: "a", Name: "gone", Local: true, Ports: []kube.Port{{NodePort: int32(closed)}}},
 	}
 	got := DialNodePorts(t.Context(), (&net.Dialer{}).DialContext, []string{"127.0.0.1"}, services, 2)
 	want := []PortAnswer{

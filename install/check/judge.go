@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"bundle/install/kube"
 )
 
 // Judge holds what was seen against what is expected.
@@ -47,13 +49,13 @@ func hostLines(e Expected, s State) []HostLine {
 	return list
 }
 
-func nodeOf(s State, address string) (Node, bool) {
+func nodeOf(s State, address string) (kube.Node, bool) {
 	for _, n := range s.Nodes {
 		if slices.Contains(n.Addresses, address) {
 			return n, true
 		}
 	}
-	return Node{}, false
+	return kube.Node{}, false
 }
 
 // item collects what is seen of one subject.
@@ -137,14 +139,14 @@ func nodes(e Expected, s State) Item {
 func releases(e Expected, s State) Item {
 	i := newItem(ItemReleases, "All Helm releases are deployed", "所有 Helm 发布均已部署")
 	for _, want := range e.Releases {
-		n := slices.IndexFunc(s.Releases, func(r Release) bool { return r.Name == want.Name && r.Namespace == want.Namespace })
+		n := slices.IndexFunc(s.Releases, func(r kube.Release) bool { return r.Name == want.Name && r.Namespace == want.Namespace })
 		switch {
 		case n < 0:
 			i.fail("release %s/%s is not there", want.Namespace, want.Name)
 		case s.Releases[n].Status != "deployed":
-			i.fail("release %s/%s is %s", want.Namespace, want.Name, s.Releases[n].Status)
+			i.fail("release %s/%s is %s%s", want.Namespace, want.Name, s.Releases[n].Status, because(s.Releases[n].Description))
 		default:
-			i.pass("release %s/%s is deployed, chart %s", want.Namespace, want.Name, s.Releases[n].Chart)
+			i.pass("release %s/%s is deployed, chart %s %s", want.Namespace, want.Name, s.Releases[n].Chart, s.Releases[n].ChartVersion)
 		}
 	}
 	for _, r := range s.Releases {
@@ -159,15 +161,10 @@ func workloads(s State) Item {
 	i := newItem(ItemWorkloads, "All workloads are rolled out", "所有工作负载均已就绪")
 	for _, w := range s.Workloads {
 		name := w.Kind + " " + w.Namespace + "/" + w.Name
-		switch {
-		case !w.Observed:
-			i.fail("%s: its newest version was not taken up yet%s", name, because(w.Reason))
-		case w.Updated < w.Desired:
-			i.fail("%s: %d of %d pods are of its newest version%s", name, w.Updated, w.Desired, because(w.Reason))
-		case w.Ready < w.Desired:
-			i.fail("%s: %d of %d pods are ready%s", name, w.Ready, w.Desired, because(w.Reason))
-		default:
-			i.pass("%s: %d of %d pods are ready", name, w.Ready, w.Desired)
+		if w.Done {
+			i.pass("%s: %s", name, w.Progress)
+		} else {
+			i.fail("%s: %s%s", name, w.Progress, because(w.Reason))
 		}
 	}
 	return i.done(count(len(s.Workloads), "workload")+" rolled out", "not all workloads are rolled out", "kubectl -n NAMESPACE describe KIND NAME says more")

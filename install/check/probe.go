@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"bundle/install/kube"
 	"bundle/manifest"
 )
 
@@ -29,15 +30,15 @@ const (
 
 // DialNodePorts connects to every TCP node port of the services on every one
 // of the hosts, at most jobs at once. The answers are never nil.
-func DialNodePorts(ctx context.Context, dial DialFunc, hosts []string, services []Service, jobs int) []PortAnswer {
+func DialNodePorts(ctx context.Context, dial DialFunc, hosts []string, services []kube.Service, jobs int) []PortAnswer {
 	answers := []PortAnswer{}
 	for _, s := range services {
 		for _, p := range s.Ports {
-			if p.Port == 0 || p.Protocol != "" && p.Protocol != "TCP" {
+			if p.NodePort == 0 || p.Protocol != "" && p.Protocol != "TCP" {
 				continue
 			}
 			for _, h := range hosts {
-				answers = append(answers, PortAnswer{Namespace: s.Namespace, Service: s.Name, Local: s.Local, Port: p.Port, Host: h})
+				answers = append(answers, PortAnswer{Namespace: s.Namespace, Service: s.Name, Local: s.Local, Port: int(p.NodePort), Host: h})
 			}
 		}
 	}

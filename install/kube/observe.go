@@ -83,7 +83,9 @@ type Pod struct {
 	Phase     string `json:"phase"`
 	Ready     bool   `json:"ready"`
 	// Static pods are made by a kubelet, not by the API server.
-	Static     bool        `json:"static,omitempty"`
+	Static bool `json:"static,omitempty"`
+	// Owned pods have a controller, which replaces them.
+	Owned      bool        `json:"owned,omitempty"`
 	Reason     string      `json:"reason,omitempty"`
 	Containers []Container `json:"containers"`
 }
@@ -109,7 +111,9 @@ type Service struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Type      string `json:"type"`
-	Ports     []Port `json:"ports"`
+	// Local services answer only on nodes that run one of their pods.
+	Local bool   `json:"local,omitempty"`
+	Ports []Port `json:"ports"`
 }
 
 // Port is one port of a service.
@@ -216,7 +220,8 @@ func nodeState(n *corev1.Node) Node {
 func (s scene) podState(p *corev1.Pod) Pod {
 	out := Pod{
 		Namespace: p.Namespace, Name: p.Name, Node: p.Spec.NodeName, Phase: string(p.Status.Phase),
-		Ready: podReady(p), Static: p.Annotations["kubernetes.io/config.mirror"] != "", Containers: []Container{},
+		Ready: podReady(p), Static: p.Annotations["kubernetes.io/config.mirror"] != "", Owned: metav1.GetControllerOf(p) != nil,
+		Containers: []Container{},
 	}
 	if f, ok := s.podFinding(p); ok {
 		out.Reason = f.Text
@@ -246,7 +251,7 @@ func serviceState(o *corev1.Service) (Service, bool) {
 	if o.Spec.Type != corev1.ServiceTypeNodePort && o.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return Service{}, false
 	}
-	out := Service{Namespace: o.Namespace, Name: o.Name, Type: string(o.Spec.Type), Ports: []Port{}}
+	out := Service{Namespace: o.Namespace, Name: o.Name, Type: string(o.Spec.Type), Local: o.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal, Ports: []Port{}}
 	for _, p := range o.Spec.Ports {
 		out.Ports = append(out.Ports, Port{Name: p.Name, Protocol: string(p.Protocol), Port: p.Port, NodePort: p.NodePort})
 	}
