@@ -123,27 +123,17 @@ func (c *NodeChange) label(k, v string) {
 // nodeLabels makes the step for the roles, labels and taints of the hosts.
 func (b *builder) nodeLabels() error {
 	changes := map[string]*NodeChange{}
-	var source manifest.Source
 	for _, h := range b.in.Cluster.Hosts {
-		c := &NodeChange{Address: h.Address}
+		c := &NodeChange{Address: h.Address, Taints: h.Taints}
 		for _, r := range h.Roles {
-			if r != cluster.RoleMaster && r != cluster.RoleNode {
-				c.label("node-role.kubernetes.io/"+r, "")
-			}
+			c.label("node-role.kubernetes.io/"+r, "")
 		}
 		for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
 			c.label(k, h.Labels[k])
 		}
-		c.Taints = h.Taints
-		if len(c.Labels)+len(c.Taints) > 0 {
-			changes[h.Address] = c
-			if source == "" {
-				source = h.Source
-			}
-		}
+		changes[h.Address] = c
 	}
-	s := Step{Step: manifest.Step{ID: "nodes.labels", Phase: PhaseNodes, Source: source}}
-	s, ok, err := b.nodeStep(s, changes, "as the Clusterfile says")
+	s, ok, err := b.nodeStep(Step{Step: manifest.Step{ID: "nodes.labels", Phase: PhaseNodes}}, changes, "as the Clusterfile says")
 	if err == nil && ok {
 		b.add(s)
 	}
@@ -162,7 +152,7 @@ func (b *builder) nodeStep(s Step, changes map[string]*NodeChange, as string) (S
 	}
 	s.Kind, s.Idempotent, s.Hosts = KindNodeLabels, true, []string{b.master0()}
 	s.Args = args(map[string]any{"nodes": list})
-	s.Summary = fmt.Sprintf("Set labels and taints of %s, %s", count(len(list), "node"), as)
+	s.Summary = fmt.Sprintf("Set roles, labels and taints of %s, %s", count(len(list), "node"), as)
 	return s, true, nil
 }
 

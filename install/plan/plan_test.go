@@ -357,7 +357,7 @@ func TestTablesBecomeTypedSteps(t *testing.T) {
 	}
 	s, _ = p.Step("nodes.labels")
 	nodes, err = NodeChanges(s.Step)
-	if err != nil || len(nodes) != 2 || nodes[0].Labels["node-role.kubernetes.io/infra"] != "" || nodes[0].Labels["zone"] != "a" || len(nodes[0].Taints) != 1 {
+	if err != nil || len(nodes) != 5 || len(nodes[0].Labels) != 1 || len(nodes[3].Labels) != 3 || nodes[3].Labels["zone"] != "a" || len(nodes[3].Taints) != 1 {
 		t.Errorf("the Clusterfile's labels %+v: %v", nodes, err)
 	}
 	if !warned(p, "would save etcd") {
@@ -436,7 +436,7 @@ func TestDigestsTellWhatChanged(t *testing.T) {
 		{"another script", func(in *Input) { in.Cluster.Plugins[0].Data += "\necho" }, "pre-init.prepare_vg (changed)"},
 		{"one host less", func(in *Input) { in.Cluster.Hosts = in.Cluster.Hosts[:2] },
 			"preflight (hosts -10.0.0.3), registry.trust (hosts -10.0.0.3), rootfs.pull (hosts -10.0.0.3), rootfs.files (hosts -10.0.0.3), pre-init.prepare_iptables (hosts -10.0.0.3), " +
-				"pre-init.prepare_local_dir (hosts -10.0.0.3), pre-init.prepare_vg (hosts -10.0.0.3), kubeadm.join-nodes (hosts -10.0.0.3)"},
+				"pre-init.prepare_local_dir (hosts -10.0.0.3), pre-init.prepare_vg (hosts -10.0.0.3), kubeadm.join-nodes (hosts -10.0.0.3), nodes.labels (changed)"},
 		{"no own plugins", func(in *Input) { in.Cluster.Plugins = nil }, "pre-init.prepare_vg (gone), post-install.install-open-local (gone)"},
 		{"another order", func(in *Input) {
 			s := slices.Clone(in.Contents.Steps)
@@ -485,6 +485,33 @@ func TestMissingFilesAreWarnedAbout(t *testing.T) {
 	c := parseCluster(t, "Clusterfile", since09, cluster.Options{})
 	if p := mustMake(t, Input{Contents: img.contents, Cluster: c}); !warned(p, "Kubefile:5: charts/x is not in the bundle") {
 		t.Errorf("warnings %v", p.Warnings)
+	}
+}
+
+// Images of both generations share file names; what counts is what only one
+// of them has.
+func TestRuntimeScripts(t *testing.T) {
+	for _, test := range []struct{ files, want string }{
+		{"scripts/init.sh", "runtime.init runtime.trust"},
+		{"scripts/init.sh scripts/docker.sh scripts/init-kube.sh", "runtime.init runtime.trust"},
+		{"scripts/docker.sh scripts/init-kube.sh", "runtime.docker runtime.kube runtime.trust"},
+		{"scripts/init.sh scripts/docker.sh scripts/containerd.sh scripts/init-kube.sh scripts/uninstall-docker.sh", "runtime.docker runtime.kube runtime.trust"},
+		{"scripts/containerd.sh scripts/init-kube.sh", "runtime.containerd runtime.kube runtime.trust"},
+		{"scripts/init-kube.sh", "runtime.kube runtime.trust"},
+		{"bin/kubectl", ""},
+	} {
+		img := newImage(t)
+		img.contents.Files, img.contents.Steps = files(strings.Fields(test.files)...), nil
+		p := mustMake(t, Input{Contents: img.contents, Cluster: profile(t, "Clusterfile")})
+		var got []string
+		for _, id := range stepIDs(p) {
+			if strings.HasPrefix(id, "runtime.") {
+				got = append(got, id)
+			}
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("%s: steps %v, want %s", test.files, got, test.want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"path"
+	"slices"
 
 	"bundle/manifest"
 )
@@ -95,9 +96,19 @@ const (
 	scriptKube = "scripts/init-kube.sh" // since 0.9
 )
 
+// since09 tells whether the image's scripts are those of sealer 0.9 and later.
+// Such images often still have an init.sh, and older ones the scripts that
+// init.sh calls; only the later ones can uninstall.
+func (b *builder) since09() bool {
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { _, ok := b.file("scripts/" + n + ".sh"); return ok })
+	}
+	return has("init-kube") && (has("uninstall-docker", "uninstall-containerd") || !has("init"))
+}
+
 // runtime adds the image's scripts that make a host ready for kubeadm.
 func (b *builder) runtime() error {
-	if kube, ok := b.file(scriptKube); ok {
+	if kube, ok := b.file(scriptKube); ok && b.since09() {
 		name, f, err := b.runtimeScript("")
 		if err != nil {
 			return err
