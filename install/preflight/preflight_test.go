@@ -136,6 +136,28 @@ func TestFactsOfThisMachine(t *testing.T) {
 	}
 }
 
+// TestFactsThroughARealHost sends the script the way an install does.
+func TestFactsThroughARealHost(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip("needs bash")
+	}
+	h := host.Local("127.0.0.1", host.Options{LogDir: t.TempDir()})
+	defer h.Close()
+	f, err := Gather(t.Context(), h, Query{Paths: []string{"/", "/var/lib/etcd"}, Commands: []string{"bash"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !f.Root || len(f.Disks) != 2 || !f.Commands["bash"] || f.Before.After(f.After) {
+		t.Errorf("facts are %+v", f)
+	}
+	if c := clocksOf([]HostFacts{{Host: "127.0.0.1", Facts: f}}); c.skew(c.list[1]) != 0 {
+		t.Errorf("our own clock is off by %s", c.skew(c.list[1]))
+	}
+}
+
 // TestScriptTouchesNothing wants no command in the script that writes.
 func TestScriptTouchesNothing(t *testing.T) {
 	for i, line := range strings.Split(Script, "\n") {

@@ -23,7 +23,6 @@ import (
 	"bundle/manifest"
 	"bundle/manifest/cluster"
 	"bundle/manifest/imagelist"
-	"bundle/manifest/override"
 	"bundle/manifest/rootfs"
 	"bundle/pack"
 	"bundle/pack/unpack"
@@ -197,13 +196,9 @@ func configs(t *testing.T) []cluster.Config {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	found, err := override.Parse("Clusterfile.full", f)
+	list, _, err := cluster.ParseConfigs("Clusterfile.full", f)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var list []cluster.Config
-	for _, c := range found {
-		list = append(list, cluster.Config{Name: c.Name, Path: c.Path, Data: c.Data, Strategy: c.Strategy, Source: c.Source})
 	}
 	return list
 }
