@@ -38,8 +38,8 @@ func (e *run) allowed(s *journal.State) error {
 	}
 	for _, x := range slices.Concat(o.Redo, o.Skip) {
 		id, host, _ := strings.Cut(x, "@")
-		if st, _ := e.plan.Step(id); host != "" && !slices.Contains(st.Hosts, host) {
-			return &RefusedError{text: fmt.Sprintf("the step %s does not run on %s", id, host), hint: "it runs on " + strings.Join(st.Hosts, ", ")}
+		if st, _ := e.plan.Step(id); host != "" && !slices.Contains(st.Tasks(), host) {
+			return &RefusedError{text: fmt.Sprintf("the step %s does not run on %s", id, host), hint: "it runs on " + strings.Join(st.Tasks(), ", ")}
 		}
 	}
 	if i, j := e.index(o.From), e.index(o.Until); o.From != "" && o.Until != "" && i > j {
@@ -110,11 +110,11 @@ func (e *run) decide(ctx context.Context, state *journal.State) error {
 		d.passed = i < from || i > until
 		hosts := map[string]journal.HostState{}
 		unfinished := false
-		for _, h := range s.Hosts {
+		for _, h := range s.Tasks() {
 			hosts[h] = state.Host(e.plan.Operation, s.ID, h)
 			unfinished = unfinished || !settled(hosts[h], s.Digest())
 		}
-		for _, h := range s.Hosts {
+		for _, h := range s.Tasks() {
 			known := hosts[h]
 			switch {
 			case e.skipped(s, h, known):
@@ -283,7 +283,7 @@ func (e *run) nothingLeft() bool {
 		if s.Kind != plan.KindCheck && len(d.run) > 0 {
 			return false
 		}
-		for _, h := range s.Hosts {
+		for _, h := range s.Tasks() {
 			if !settled(state.Host(e.plan.Operation, s.ID, h), s.Digest()) {
 				return false
 			}

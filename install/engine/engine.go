@@ -165,7 +165,7 @@ func (e *run) begin() *journal.Begin {
 		Restart: o.Restart, From: o.From, Until: o.Until, Plan: []journal.PlanStep{},
 	}
 	for _, s := range p.Steps {
-		b.Plan = append(b.Plan, journal.PlanStep{ID: s.ID, Phase: s.Phase, Digest: s.Digest(), Hosts: s.Hosts, Destructive: s.Destructive})
+		b.Plan = append(b.Plan, journal.PlanStep{ID: s.ID, Phase: s.Phase, Digest: s.Digest(), Hosts: s.Tasks(), Destructive: s.Destructive})
 	}
 	return b
 }
@@ -199,7 +199,7 @@ func (e *run) complete() bool {
 	state := e.j.State()
 	for _, s := range e.plan.Steps {
 		d := s.Digest()
-		for _, h := range s.Hosts {
+		for _, h := range s.Tasks() {
 			if !settled(state.Host(e.plan.Operation, s.ID, h), d) {
 				return false
 			}

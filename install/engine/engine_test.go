@@ -200,6 +200,15 @@ func TestSecondRunDoesNothingAndSaysSo(t *testing.T) {
 	}
 }
 
+// Preflight compares all hosts, so it is one task.
+func TestStepForAllHostsTogetherIsOneTask(t *testing.T) {
+	f := newFixture(t)
+	f.plan.Steps[0].Together = true
+	rest := all[len("look@h1 look@h2 "):]
+	f.ok("look@h1 " + rest)
+	f.ok("check@h1")
+}
+
 // Acceptance is looked at, never remembered.
 func TestSecondRunSaysThatTheClusterIsBroken(t *testing.T) {
 	f := newFixture(t)

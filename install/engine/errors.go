@@ -39,7 +39,7 @@ func (e *StepError) Error() string {
 	for i, f := range e.Failures {
 		parts[i] = f.Host + ": " + f.text
 	}
-	return fmt.Sprintf("%s failed on %d of %d hosts: %s", head, len(e.Failures), len(e.Step.Hosts), strings.Join(parts, "; "))
+	return fmt.Sprintf("%s failed on %d of %d hosts: %s", head, len(e.Failures), len(e.Step.Tasks()), strings.Join(parts, "; "))
 }
 
 func (e *StepError) Unwrap() []error {

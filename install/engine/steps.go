@@ -231,7 +231,7 @@ func (e *run) look(ctx context.Context, s plan.Step, n, total int) error {
 	sr := StepReport{ID: s.ID, Phase: s.Phase}
 	began := time.Now()
 	var failed []*Failure
-	for _, host := range s.Hosts {
+	for _, host := range s.Tasks() {
 		t := Task{s, host}
 		start := time.Now()
 		if h := e.opts.Hooks.HostStarted; h != nil {

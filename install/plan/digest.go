@@ -78,7 +78,7 @@ func (p *Plan) Changes(old []Known) []Change {
 		newOrder = append(newOrder, s.ID)
 		if k.Digest != s.Digest() {
 			out = append(out, Change{ID: s.ID, What: "changed"})
-		} else if h := hostChanges(k.Hosts, s.Hosts); len(h) > 0 {
+		} else if h := hostChanges(k.Hosts, s.Tasks()); len(h) > 0 {
 			out = append(out, Change{ID: s.ID, What: "hosts", Hosts: h})
 		}
 	}

@@ -405,7 +405,7 @@ func TestDigestsTellWhatChanged(t *testing.T) {
 	p := mustMake(t, in)
 	var known []Known
 	for _, s := range p.Steps {
-		known = append(known, Known{s.ID, s.Digest(), s.Hosts})
+		known = append(known, Known{s.ID, s.Digest(), s.Tasks()})
 	}
 	if again := mustMake(t, in); again.Digest() != p.Digest() || len(again.Changes(known)) > 0 {
 		t.Errorf("the same input gives another plan: %v", again.Changes(known))
@@ -435,7 +435,7 @@ func TestDigestsTellWhatChanged(t *testing.T) {
 		{"another values file", func(in *Input) { in.Cluster.Configs[1].Data += "\nmore: true" }, "rootfs.files (changed), cnstack-ce-03 (changed)"},
 		{"another script", func(in *Input) { in.Cluster.Plugins[0].Data += "\necho" }, "pre-init.prepare_vg (changed)"},
 		{"one host less", func(in *Input) { in.Cluster.Hosts = in.Cluster.Hosts[:2] },
-			"preflight (hosts -10.0.0.3), registry.trust (hosts -10.0.0.3), rootfs.pull (hosts -10.0.0.3), rootfs.files (hosts -10.0.0.3), pre-init.prepare_iptables (hosts -10.0.0.3), " +
+			"preflight (changed), registry.trust (hosts -10.0.0.3), rootfs.pull (hosts -10.0.0.3), rootfs.files (hosts -10.0.0.3), pre-init.prepare_iptables (hosts -10.0.0.3), " +
 				"pre-init.prepare_local_dir (hosts -10.0.0.3), pre-init.prepare_vg (hosts -10.0.0.3), kubeadm.join-nodes (hosts -10.0.0.3), nodes.labels (changed)"},
 		{"no own plugins", func(in *Input) { in.Cluster.Plugins = nil }, "pre-init.prepare_vg (gone), post-install.install-open-local (gone)"},
 		{"another order", func(in *Input) {

@@ -17,7 +17,12 @@ func own(id, phase, kind string, hosts []string, summary string, a ...any) Step 
 }
 
 func (b *builder) preflight() {
-	b.add(own("preflight", PhasePreflight, KindPreflight, b.all(), "Look whether the hosts are fit; touch nothing"))
+	s := own("preflight", PhasePreflight, KindPreflight, b.all(), "Look whether the hosts are fit; touch nothing")
+	s.Together = true
+	h := newSum()
+	h.add(b.all()...)
+	s.Content = h.String()
+	b.add(s)
 }
 
 // registry adds the steps that make the bundle's registry answer on site.

@@ -36,6 +36,8 @@ type Step struct {
 	Hosts []string `json:"hosts"`
 	// Serial steps take one host after the other, the rest all at once.
 	Serial bool `json:"serial,omitempty"`
+	// Together steps look at all hosts in one go, as the task of the first.
+	Together bool `json:"together,omitempty"`
 	// Script is what a host.script or exec step hands to bash, as it stands.
 	Script string `json:"-"`
 	// Dir is where it runs; absolute, or empty for root's home.
@@ -51,6 +53,15 @@ type Step struct {
 	// Content is a digest of what the step reads: files of the bundle,
 	// Configs, variables. It is empty where that is unknown.
 	Content string `json:"content,omitempty"`
+}
+
+// Tasks gives the hosts that the step is run for: all of its hosts, or the
+// first one where it deals with all of them in one go.
+func (s Step) Tasks() []string {
+	if s.Together && len(s.Hosts) > 1 {
+		return s.Hosts[:1]
+	}
+	return s.Hosts
 }
 
 // Opaque tells whether the step is shell text that nobody here understands.
