@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -89,12 +90,12 @@ func TestEachBadThingIsOneSentence(t *testing.T) {
 			for i := range f.Disks {
 				f.Disks[i].Free = min(f.Disks[i].Free, 1<<30)
 			}
-		}), "10.0.0.1 error disk: /var/lib has 1.0 GiB free and needs 9.7 GiB (the bundle 3.1 GiB, the root file system 100.0 MiB, images 3.5 GiB, etcd 2.0 GiB, pods 1.0 GiB)"},
+		}), "10.0.0.1 error disk: /var/lib has 1.0 GiB free and needs 9.7 GiB (the bundle 3.0 GiB, our program 128.0 MiB, the root file system 100.0 MiB, images 3.5 GiB, etcd 2.0 GiB, pods 1.0 GiB)"},
 		{"tight disk", first(func(f *Facts) {
 			for i := range f.Disks {
 				f.Disks[i].Free = min(f.Disks[i].Free, 5<<30)
 			}
-		}), "10.0.0.1 warning disk: /var/lib has 5.0 GiB free and may need 9.7 GiB (the bundle 3.1 GiB, the root file system 100.0 MiB, images 3.5 GiB, etcd 2.0 GiB, pods 1.0 GiB)"},
+		}), "10.0.0.1 warning disk: /var/lib has 5.0 GiB free and may need 9.7 GiB (the bundle 3.0 GiB, our program 128.0 MiB, the root file system 100.0 MiB, images 3.5 GiB, etcd 2.0 GiB, pods 1.0 GiB)"},
 		{"disk pressure", first(func(f *Facts) {
 			for i := range f.Disks {
 				f.Disks[i].Free = min(f.Disks[i].Free, 20<<30)
@@ -315,7 +316,7 @@ func TestNeedsFollowThePlan(t *testing.T) {
 		t.Errorf("ports %+v and %+v", m.Ports, w.Ports)
 	}
 	if q := n.Query("10.0.0.2"); !slices.Equal(q.Devices, []string{"/dev/vdc"}) || !slices.Contains(q.Commands, "vgcreate") ||
-		!slices.Equal(q.Paths, []string{"/", "/var/lib/sealer/data/my-cluster/rootfs", "/usr/bin", "/var/lib/containerd", "/var/lib/kubelet"}) {
+		!slices.Equal(q.Paths, []string{"/", "/var/lib/bundle", "/var/lib/sealer/data/my-cluster/rootfs", "/usr/bin", "/var/lib/containerd", "/var/lib/kubelet"}) {
 		t.Errorf("query %+v", q)
 	}
 
@@ -346,6 +347,12 @@ func TestNeedsFollowThePlan(t *testing.T) {
 	in.ImageBytes = 100
 	if s := NeedsOf(in).Hosts[0].Space[i]; s.Bytes != 300 {
 		t.Errorf("images take %+v", s)
+	}
+	in.InPlace = true
+	for h, want := range []string{"our program", "the bundle"} {
+		if s := NeedsOf(in).Hosts[h].Space[0]; s.What != want {
+			t.Errorf("host %d has room for %+v first", h, s)
+		}
 	}
 }
 
@@ -408,6 +415,49 @@ func TestSizes(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1 << 10: "1.0 KiB", 1<<20 - 1: "1.0 MiB", 3 << 29: "1.5 GiB", 1<<63 - 1: "8.0 EiB"} {
 		if got := human(n); got != want {
 			t.Errorf("human(%d) = %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestFullProfileOfTheSeed: the disks and commands that its plugins name are
+// asked for on the hosts that they run on.
+func TestFullProfileOfTheSeed(t *testing.T) {
+	const file = "../../testdata/cnstack-ce/deploy/Clusterfile.full"
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, err := cluster.Parse("Clusterfile.full", f, cluster.Options{Set: map[string]string{
+		"PASSWD": "x", "MASTER_IP_1": "10.0.0.1", "WORKER_IP_1": "10.0.0.2", "WORKER_IP_2": "10.0.0.3", "DataDiskDeviceName": "/dev/vdb",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	contents := contents()
+	contents.Charts = []manifest.Chart{{Name: "kube-core"}, {Name: "aecp"}}
+	p, err := plan.Make(plan.Input{Contents: contents, Cluster: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := NeedsOf(Inputs{Contents: contents, BundleSize: 1 << 30, Cluster: c, Steps: p.Steps})
+	if len(n.Hosts) != 3 {
+		t.Fatalf("%d hosts", len(n.Hosts))
+	}
+	for _, h := range n.Hosts {
+		if len(h.Devices) != 1 || h.Devices[0].Path != "/dev/vdb" || !strings.HasPrefix(h.Devices[0].For, "Clusterfile.full:") {
+			t.Errorf("%s: disks %+v", h.Address, h.Devices)
+		}
+		if !slices.ContainsFunc(h.Commands, func(c Command) bool { return c.Name == "vgcreate" && c.Firm }) {
+			t.Errorf("%s: commands %+v", h.Address, h.Commands)
+		}
+		if !slices.ContainsFunc(h.Machines, func(m Machine) bool { return m.CPUs == 16 && m.Memory == 32*gib }) {
+			t.Errorf("%s: machines %+v", h.Address, h.Machines)
+		}
+		placed := slices.ContainsFunc(h.Space, func(s Space) bool { return s.What == "the bundle" })
+		registry := slices.ContainsFunc(h.Ports, func(p Port) bool { return p.Number == 5000 })
+		if placed != h.Master || registry != h.Master {
+			t.Errorf("%s: bundle %v, registry %v", h.Address, placed, registry)
 		}
 	}
 }

@@ -97,6 +97,9 @@ type Inputs struct {
 	// Steps of the plan say on which hosts what happens. Without them it is
 	// assumed to be what a first install of the cluster does.
 	Steps []plan.Step
+	// InPlace says that the first master is this machine, and serves the
+	// bundle from where it lies.
+	InPlace bool
 	// NodePorts that services of the bundle will take on every host.
 	NodePorts []int
 	// KubeVersion, if it is known.

@@ -28,7 +28,7 @@ const (
 )
 
 const (
-	binaryBytes = 128 << 20 // our own program, beside the bundle
+	binaryBytes = 128 << 20 // our own program, which hosts pull with
 	etcdBytes   = 2 << 30   // etcd's default quota
 	etcdFirm    = 256 << 20 // its write-ahead logs from the first minute on
 	podBytes    = 1 << 30   // logs and scratch volumes of pods
@@ -43,9 +43,10 @@ func spaceOf(in Inputs, u uses, i int) []Space {
 			list = append(list, Space{Path: path, What: what, Bytes: bytes, Firm: firm})
 		}
 	}
-	if u.place[h.Address] {
-		add(bundleDir, "the bundle", in.BundleSize+binaryBytes, in.BundleSize+binaryBytes)
+	if u.place[h.Address] && (i > 0 || !in.InPlace) {
+		add(bundleDir, "the bundle", in.BundleSize, in.BundleSize)
 	}
+	add(bundleDir, "our program", binaryBytes, binaryBytes)
 	files, bins := rootfsBytes(in.Contents)
 	add(in.Cluster.Rootfs(), "the root file system", files, files)
 	// Scripts of images copy the programs to where the host finds them.
