@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -26,7 +27,11 @@ func (s *session) notReady(what, state string, refs []ref, after string, cause e
 	ctx, cancel := context.WithTimeout(s.late, asking)
 	defer cancel()
 	found := s.diagnose(ctx, refs)
-	e := fail(ErrTimeout, what, "%s is not ready after %s", what, after).because(cause)
+	over := errors.Is(cause, context.DeadlineExceeded)
+	e := fail(ErrNotReady, what, "%s is not ready after %s", what, after).because(cause)
+	if over {
+		e.Class = ErrTimeout
+	}
 	if len(found) == 0 {
 		if state != "" {
 			e.text += ": " + state
@@ -39,7 +44,9 @@ func (s *session) notReady(what, state string, refs []ref, after string, cause e
 		e.text += fmt.Sprintf(" (and %d more)", n)
 	}
 	e.object, e.hint, e.Class = cmp.Or(first.Object, what), first.Hint, ErrNotReady
-	e.cause = errors.Join(ErrTimeout, cause)
+	if over {
+		e.cause = errors.Join(ErrTimeout, cause)
+	}
 	return e
 }
 
@@ -49,7 +56,7 @@ func (s *session) notReady(what, state string, refs []ref, after string, cause e
 func (s *session) diagnose(ctx context.Context, refs []ref) []Finding {
 	var out []Finding
 	scenes := map[string]scene{}
-	for _, r := range refs {
+	for _, r := range suspects(refs) {
 		sc, ok := scenes[r.Namespace]
 		if !ok {
 			sc = s.scene(ctx, r.Namespace)
@@ -64,6 +71,30 @@ func (s *session) diagnose(ctx context.Context, refs []ref) []Finding {
 		}
 	}
 	return out
+}
+
+// Kinds that say most about why something is not ready, and kinds that are
+// never unready.
+var (
+	eloquent   = []string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "Pod", "PersistentVolumeClaim", "Service"}
+	speechless = []string{"ConfigMap", "Secret", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Namespace",
+		"NetworkPolicy", "StorageClass", "PriorityClass", "IngressClass", "Ingress", "CronJob", "LimitRange", "ResourceQuota",
+		"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"}
+)
+
+// suspects puts the objects first that say most: time may not be enough for
+// all.
+func suspects(refs []ref) []ref {
+	var first, rest []ref
+	for _, r := range refs {
+		switch {
+		case slices.Contains(eloquent, r.Kind):
+			first = append(first, r)
+		case !slices.Contains(speechless, r.Kind):
+			rest = append(rest, r)
+		}
+	}
+	return append(first, rest...)
 }
 
 // scene reads what lies around the pods of a namespace, all but the pods.
@@ -111,6 +142,9 @@ func (s *session) examine(ctx context.Context, sc scene, r ref) []Finding {
 	o, err := s.get(ctx, r)
 	if err != nil {
 		return absent(r, err)
+	}
+	if r.Kind == "Service" && r.APIVersion == "v1" {
+		return serviceFinding(r, o)
 	}
 	return other(r, o)
 }

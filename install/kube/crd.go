@@ -5,14 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"bundle/manifest/step"
 )
@@ -88,13 +90,17 @@ func (d definition) served() (schema.GroupVersionResource, bool) {
 
 // waitCRD waits until a definition is established and its resource answers.
 func (s *session) waitCRD(ctx context.Context, a step.WaitCRD) (Outcome, error) {
-	every := time.Duration(a.IntervalSeconds) * time.Second
+	every := cmp.Or(time.Duration(a.IntervalSeconds)*time.Second, s.o.Poll)
 	begin := time.Now()
-	name, err := s.waitDefinition(ctx, a.CRD, cmp.Or(every, s.o.Poll))
+	var found definition
+	err := s.waitDefinitions(ctx, []string{a.CRD}, func(d definition) { found = d })
+	if err == nil {
+		err = s.waitServed(ctx, a.CRD, found, every)
+	}
 	if err != nil {
 		return Outcome{}, err
 	}
-	detail := name + " is established"
+	detail := found.Metadata.Name + " is established"
 	if d := time.Since(begin); d > 2*time.Second {
 		detail += " after " + span(d)
 	}
@@ -103,104 +109,150 @@ func (s *session) waitCRD(ctx context.Context, a step.WaitCRD) (Outcome, error) 
 
 // established waits for definitions by their whole names.
 func (s *session) established(ctx context.Context, names []string) error {
-	for _, name := range names {
-		if _, err := s.waitDefinition(ctx, name, min(s.o.Poll, 250*time.Millisecond)); err != nil {
+	var found []definition
+	if err := s.waitDefinitions(ctx, names, func(d definition) { found = append(found, d) }); err != nil {
+		return err
+	}
+	for _, d := range found {
+		if err := s.waitServed(ctx, d.Metadata.Name, d, min(s.o.Poll, 250*time.Millisecond)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *session) waitDefinition(ctx context.Context, name string, every time.Duration) (string, error) {
-	var all []definition
-	why := "the API server has not said which it has"
-	found, told := "", time.Now()
-	err := s.poll(ctx, every, func() (bool, error) {
-		var err error
-		if all, err = s.definitions(ctx); err != nil {
-			return false, err
+// waitDefinitions waits until all of names are established, and gives each to
+// use. It reads all definitions once, since they are large, and then watches.
+func (s *session) waitDefinitions(ctx context.Context, names []string, use func(definition)) error {
+	why, lacking := "the API server has not said which it has", names[0]
+	settled := func(all map[string]definition) bool {
+		var found []definition
+		for _, name := range names {
+			d, reason := pick(all, name)
+			if d == nil {
+				lacking, why = name, reason
+				return false
+			}
+			found = append(found, *d)
 		}
-		found, why = pick(all, name)
-		if found == "" && time.Since(told) > 30*time.Second {
-			told = time.Now()
-			s.note("waiting for the custom resource definition %s: %s", name, why)
+		for _, d := range found {
+			use(d)
 		}
-		if found == "" {
-			return false, nil
-		}
-		ok, err := s.answers(ctx, all, found)
-		if !ok {
-			why = "it is established, but its resource does not answer yet"
-		}
-		return ok, err
-	})
-	if err == nil || !ended(err) || ctx.Err() == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return found, err
+		return true
 	}
-	return "", fail(ErrTimeout, "custom resource definition "+name, "the custom resource definition %s is not established: %s", name, why).because(err).
+	told := time.AfterFunc(20*time.Second, func() { s.note("waiting for the custom resource definition %s", names[0]) })
+	defer told.Stop()
+	err := s.poll(ctx, s.o.Poll, func() (bool, error) { return s.watchDefinitions(ctx, settled) })
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	return fail(ErrTimeout, "custom resource definition "+lacking, "the custom resource definition %s is not established: %s", lacking, why).because(err).
 		advise("whatever brings the definition, an operator most of the time, did not; look at its pods")
 }
 
-func (s *session) definitions(ctx context.Context) ([]definition, error) {
+// watchDefinitions shows settled all definitions, again at every change, until
+// that is content or the watch ends.
+func (s *session) watchDefinitions(ctx context.Context, settled func(map[string]definition) bool) (bool, error) {
 	list, err := s.dyn.Resource(crds).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var all []definition
-	for _, o := range list.Items {
-		var d definition
-		if runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &d) == nil {
-			all = append(all, d)
+	all := map[string]definition{}
+	put := func(o *unstructured.Unstructured) {
+		if d, err := convert[definition](o.Object); err == nil {
+			all[o.GetName()] = *d
 		}
 	}
-	return all, nil
+	for i := range list.Items {
+		put(&list.Items[i])
+	}
+	if settled(all) {
+		return true, nil
+	}
+	minutes := int64(300)
+	w, err := s.dyn.Resource(crds).Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion(), TimeoutSeconds: &minutes})
+	if err != nil {
+		return false, ctx.Err() // it is listed again
+	}
+	defer w.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case e, ok := <-w.ResultChan():
+			o, is := e.Object.(*unstructured.Unstructured)
+			if !ok || !is || e.Type == watch.Error {
+				return false, nil
+			}
+			if e.Type == watch.Deleted {
+				delete(all, o.GetName())
+			} else {
+				put(o)
+			}
+			if settled(all) {
+				return true, nil
+			}
+		}
+	}
+}
+
+// waitServed waits until the resource of an established definition answers.
+func (s *session) waitServed(ctx context.Context, name string, d definition, every time.Duration) error {
+	gvr, ok := d.served()
+	if !ok {
+		return nil // none of its versions ever answers
+	}
+	err := s.poll(ctx, every, func() (bool, error) {
+		_, err := s.dyn.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil && !ended(err) {
+			return true, nil // it answers, with an error of its own
+		}
+		return err == nil, err
+	})
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	return fail(ErrTimeout, "custom resource definition "+name, "the custom resource definition %s is established, but its resource does not answer", name).because(err)
 }
 
 // pick finds an established definition by name, and says what is there where
 // there is none.
-func pick(all []definition, name string) (found, why string) {
-	for _, d := range all {
+func pick(all map[string]definition, name string) (found *definition, why string) {
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		d := all[key]
 		if !d.called(name) {
 			continue
 		}
 		ok, reason := d.state()
 		if ok {
-			return d.Metadata.Name, ""
+			return &d, ""
 		}
 		why = d.Metadata.Name + " is there, but " + reason
 	}
-	if why != "" {
-		return "", why
+	switch {
+	case why != "":
+		return nil, why
+	case len(all) == 0:
+		return nil, "the cluster has no custom resource definitions"
 	}
-	if len(all) == 0 {
-		return "", "the cluster has no custom resource definitions"
+	if near := alike(all, name); near != "" {
+		return nil, fmt.Sprintf("the cluster has %d definitions but not this one; close to it are %s", len(all), near)
 	}
-	var near []string
-	short, _, _ := strings.Cut(strings.ToLower(name), ".")
-	for _, d := range all {
-		if short != "" && (strings.Contains(strings.ToLower(d.Metadata.Name), short) || strings.Contains(short, strings.ToLower(d.Spec.Names.Singular)) && d.Spec.Names.Singular != "") {
-			near = append(near, d.Metadata.Name)
-		}
-	}
-	if near != nil {
-		return "", fmt.Sprintf("the cluster has %d definitions but not this one; close to it are %s", len(all), clip(strings.Join(near, ", "), 200))
-	}
-	return "", fmt.Sprintf("the cluster has %d definitions but not this one", len(all))
+	return nil, fmt.Sprintf("the cluster has %d definitions but not this one", len(all))
 }
 
-// answers tells whether the resource of a definition is served.
-func (s *session) answers(ctx context.Context, all []definition, name string) (bool, error) {
-	i := slices.IndexFunc(all, func(d definition) bool { return d.Metadata.Name == name })
-	gvr, ok := all[i].served()
-	if !ok {
-		return true, nil // none of its versions ever answers
+// alike lists definitions with a name that resembles another.
+func alike(all map[string]definition, name string) string {
+	short, _, _ := strings.Cut(strings.ToLower(name), ".")
+	var near []string
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		singular := strings.ToLower(all[key].Spec.Names.Singular)
+		if short != "" && (strings.Contains(strings.ToLower(key), short) || singular != "" && strings.Contains(short, singular)) {
+			near = append(near, key)
+		}
 	}
-	_, err := s.dyn.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil && !ended(err) {
-		return true, nil // it answers, with an error of its own
-	}
-	return err == nil, err
+	return clip(strings.Join(near, ", "), 200)
 }

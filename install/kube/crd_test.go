@@ -20,17 +20,17 @@ func definitionOf(t *testing.T, text string) definition {
 }
 
 func TestDefinitionIsKnownByAnyOfItsNames(t *testing.T) {
-	all := []definition{definitionOf(t, addons)}
+	all := map[string]definition{"addons.platform.example.com": definitionOf(t, addons)}
 	for _, name := range []string{
 		"addons.platform.example.com", "addons", "addon", "Addon", "ADDONS", "ad", "addon.platform.example.com", "ad.Platform.example.com",
 	} {
-		if found, why := pick(all, name); found != "addons.platform.example.com" {
-			t.Errorf("%s: %q, %s", name, found, why)
+		if found, why := pick(all, name); found == nil || found.Metadata.Name != "addons.platform.example.com" {
+			t.Errorf("%s: %v, %s", name, found, why)
 		}
 	}
 	for _, name := range []string{"add", "addons.other.example.com", ""} {
-		if found, _ := pick(all, name); found != "" {
-			t.Errorf("%s found %s", name, found)
+		if found, _ := pick(all, name); found != nil {
+			t.Errorf("%s found %v", name, found)
 		}
 	}
 }
@@ -39,7 +39,7 @@ func TestAbsentDefinitionTellsWhatIsThere(t *testing.T) {
 	if _, why := pick(nil, "addon"); why != "the cluster has no custom resource definitions" {
 		t.Error(why)
 	}
-	all := []definition{definitionOf(t, addons)}
+	all := map[string]definition{"addons.platform.example.com": definitionOf(t, addons)}
 	if _, why := pick(all, "addonz"); !strings.HasSuffix(why, "close to it are addons.platform.example.com") {
 		t.Error(why)
 	}
@@ -49,11 +49,11 @@ func TestAbsentDefinitionTellsWhatIsThere(t *testing.T) {
 	clash := definitionOf(t, strings.ReplaceAll(addons, `{"type":"NamesAccepted","status":"True"},{"type":"Established","status":"True"}`,
 		`{"type":"NamesAccepted","status":"False","reason":"PluralConflict","message":"\"addons\" is already in use"},{"type":"Established","status":"False","message":"not all names are accepted"}`))
 	want := `addons.platform.example.com is there, but its names are not accepted: "addons" is already in use`
-	if _, why := pick([]definition{clash}, "addon"); why != want {
+	if _, why := pick(map[string]definition{"a": clash}, "addon"); why != want {
 		t.Errorf("got %s, want %s", why, want)
 	}
 	fresh := definitionOf(t, `{"metadata":{"name":"addons.platform.example.com"},"spec":{"names":{"plural":"addons"}}}`)
-	if _, why := pick([]definition{fresh}, "addons"); !strings.HasSuffix(why, "the API server has not looked at it yet") {
+	if _, why := pick(map[string]definition{"a": fresh}, "addons"); !strings.HasSuffix(why, "the API server has not looked at it yet") {
 		t.Error(why)
 	}
 }

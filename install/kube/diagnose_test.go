@@ -216,6 +216,18 @@ func TestObjectsOfUnknownKindsTellByTheirConditions(t *testing.T) {
 	}
 }
 
+func TestServiceWithoutLoadBalancerIsNamed(t *testing.T) {
+	r := ref{APIVersion: "v1", Kind: "Service", Namespace: "prod", Name: "web"}
+	waits := unstructured.Unstructured{Object: read[map[string]any](t, `{"spec":{"type":"LoadBalancer"},"status":{"loadBalancer":{}}}`)}
+	if found := serviceFinding(r, &waits); len(found) != 1 || found[0].Text != "service web in namespace prod waits for a load balancer, and nothing in the cluster gives it one" {
+		t.Errorf("got %+v", found)
+	}
+	has := unstructured.Unstructured{Object: read[map[string]any](t, `{"spec":{"type":"LoadBalancer"},"status":{"loadBalancer":{"ingress":[{"ip":"10.0.0.9"}]}}}`)}
+	if found := serviceFinding(r, &has); len(found) != 0 {
+		t.Errorf("got %+v", found)
+	}
+}
+
 func TestLogTailIsBoundedAndHarmless(t *testing.T) {
 	log := "first\nsecond\n\x1b[31mpanic: no database\x1b[0m\n\n\tgoroutine 1 [running]\r\n" + strings.Repeat("x", 5000) + "\n"
 	got := tail([]byte(log), 3, 200)

@@ -88,6 +88,18 @@ func (s scene) jobFinding(j *batchv1.Job) (Finding, bool) {
 	return Finding{}, false
 }
 
+// serviceFinding tells of a service that waits for a load balancer.
+func serviceFinding(r ref, o *unstructured.Unstructured) []Finding {
+	kind, _, _ := unstructured.NestedString(o.Object, "spec", "type")
+	given, _, _ := unstructured.NestedSlice(o.Object, "status", "loadBalancer", "ingress")
+	if kind != "LoadBalancer" || len(given) > 0 {
+		return nil
+	}
+	return []Finding{{Cause: CauseService, Object: r.String(),
+		Text: r.String() + " waits for a load balancer, and nothing in the cluster gives it one",
+		Hint: "use a service of type NodePort, or install what hands out load balancers first"}}
+}
+
 // other says what an object of a kind that we know nothing of tells about
 // itself: a condition that is not as it should be.
 func other(r ref, o *unstructured.Unstructured) []Finding {

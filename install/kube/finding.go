@@ -24,6 +24,7 @@ const (
 	CauseRefused     = "refused"     // a quota or an admission plugin refuses pods
 	CauseVolume      = "volume"      // a claim is not bound
 	CauseUnscheduled = "unscheduled" // no node takes the pod
+	CauseService     = "service"     // a service has no load balancer
 	CauseNode        = "node"        // the node of the pod is not ready
 	CauseSandbox     = "sandbox"     // the pod gets no network or no sandbox
 	CauseProbe       = "probe"       // a container runs and does not pass its probe
@@ -32,7 +33,7 @@ const (
 
 var causes = []string{
 	CauseImage, CauseConfig, CauseCrash, CauseJob, CauseRefused, CauseVolume, CauseUnscheduled,
-	CauseNode, CauseSandbox, CauseProbe, CauseProgress,
+	CauseService, CauseNode, CauseSandbox, CauseProbe, CauseProgress,
 }
 
 // Finding is one reason why an object is not ready.

@@ -93,6 +93,24 @@ type waiting struct {
 	ctx context.Context
 }
 
+// Create and Update do nothing more once the step is over: the SDK itself
+// would go on and only then notice.
+func (w *waiting) Create(list helmkube.ResourceList, o ...helmkube.ClientCreateOption) (*helmkube.Result, error) {
+	if err := w.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return w.Client.Create(list, o...)
+}
+
+// Update is as Create.
+func (w *waiting) Update(old, list helmkube.ResourceList, o ...helmkube.ClientUpdateOption) (*helmkube.Result, error) {
+	if err := w.ctx.Err(); err != nil {
+		return &helmkube.Result{}, err
+	}
+	return w.Client.Update(old, list, o...)
+}
+
+// GetWaiter implements [helmkube.Interface].
 func (w *waiting) GetWaiter(st helmkube.WaitStrategy) (helmkube.Waiter, error) {
 	return w.GetWaiterWithOptions(st)
 }
@@ -152,7 +170,7 @@ func (t *telling) tell(list helmkube.ResourceList, timeout time.Duration, wait f
 	if err == nil || errors.Is(t.w.ctx.Err(), context.Canceled) {
 		return err
 	}
-	return h.notReady(h.what(), "", refs, span(time.Since(begin)), err)
+	return h.notReady(h.what(), helmReason(err), refs, span(time.Since(begin)), err)
 }
 
 // refsOf names the objects of a list.

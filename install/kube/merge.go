@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
@@ -59,7 +60,9 @@ func annotated(o *unstructured.Unstructured) (*unstructured.Unstructured, error)
 	return o, nil
 }
 
-// threeWay computes the patch from live to modified.
+// threeWay computes the patch from live to modified. Lists of pod templates
+// are replaced as they are: merging two entries of one key, which are what
+// brought us here, would give another list each time.
 func threeWay(live, modified *unstructured.Unstructured) ([]byte, types.PatchType, error) {
 	original := []byte(live.GetAnnotations()[lastApplied])
 	if len(original) == 0 {
@@ -74,14 +77,19 @@ func threeWay(live, modified *unstructured.Unstructured) ([]byte, types.PatchTyp
 		return nil, "", err
 	}
 	typed, err := scheme.Scheme.New(modified.GroupVersionKind())
-	if err != nil { // a custom resource
+	if err != nil || runsPods(modified.GroupVersionKind()) {
 		patch, err := jsonmergepatch.CreateThreeWayJSONMergePatch(original, want, current)
 		return patch, types.MergePatchType, err
 	}
-	schema, err := strategicpatch.NewPatchMetaFromStruct(typed)
+	keys, err := strategicpatch.NewPatchMetaFromStruct(typed)
 	if err != nil {
 		return nil, "", err
 	}
-	patch, err := strategicpatch.CreateThreeWayMergePatch(original, want, current, schema, true)
+	patch, err := strategicpatch.CreateThreeWayMergePatch(original, want, current, keys, true)
 	return patch, types.StrategicMergePatchType, err
+}
+
+// runsPods tells whether objects of a kind hold the template of a pod.
+func runsPods(k schema.GroupVersionKind) bool {
+	return k.Group == "apps" || k.Group == "batch" || k.Kind == "Pod" || k.Kind == "ReplicationController"
 }

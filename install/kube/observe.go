@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	ri "helm.sh/helm/v4/pkg/release"
+	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage"
 	"helm.sh/helm/v4/pkg/storage/driver"
@@ -57,7 +58,8 @@ type Release struct {
 	Chart        string `json:"chart"`
 	ChartVersion string `json:"chartVersion"`
 	AppVersion   string `json:"appVersion,omitempty"`
-	Description  string `json:"description,omitempty"`
+	// Description is why it is not deployed.
+	Description string `json:"description,omitempty"`
 }
 
 // Workload is what runs pods: a deployment, a stateful set, a daemon set or a
@@ -364,7 +366,10 @@ func (s *session) releases() ([]Release, error) {
 	}
 	out := []Release{}
 	for _, r := range last {
-		state := Release{Namespace: r.Namespace, Name: r.Name, Revision: r.Version, Status: r.Info.Status.String(), Description: oneLine(r.Info.Description)}
+		state := Release{Namespace: r.Namespace, Name: r.Name, Revision: r.Version, Status: r.Info.Status.String()}
+		if r.Info.Status != common.StatusDeployed {
+			state.Description = oneLine(r.Info.Description)
+		}
 		if r.Chart != nil && r.Chart.Metadata != nil {
 			state.Chart, state.ChartVersion, state.AppVersion = r.Chart.Metadata.Name, r.Chart.Metadata.Version, r.Chart.Metadata.AppVersion
 		}
