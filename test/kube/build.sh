@@ -4,12 +4,13 @@
 # script, so an old program is never taken for a new one.
 set -eu
 cd "$(dirname "$0")"
-cache=${1:?usage: build.sh FOLDER api|all|where}
+mkdir -p "${1:?usage: build.sh FOLDER api|all|where}"
+cache=$(cd "$1" && pwd)
 set=${2:-api}
 : "${GO:=go}"
 export CGO_ENABLED=0 GOFLAGS=-trimpath GOWORK=off
 
-key=$({ cat go.mod go.sum build.sh coredns/main.go; "$GO" version; } | sha256sum | cut -c1-16)
+key=$({ cat go.mod go.sum kwok/go.mod kwok/go.sum build.sh coredns/main.go; "$GO" version; } | sha256sum | cut -c1-16)
 bin=$cache/$key/bin
 echo "$bin"
 [ "$set" != where ] || exit 0
@@ -26,12 +27,13 @@ for p in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	stamp="$stamp -X $p.gitCommit=0000000000000000000000000000000000000000 -X $p.buildDate=2026-01-01T00:00:00Z"
 done
 
-# build NAME PACKAGE: by another name first, so that only whole programs count.
+# build NAME PACKAGE [MODULE]: by another name first, so that only whole
+# programs count.
 build() {
 	[ ! -x "$bin/$1" ] || return 0
 	began=$(date +%s)
 	echo "building $1" >&2
-	nice -n 5 "$GO" build -ldflags "-s -w$stamp" -o "$bin/.$1.part" "$2"
+	nice -n 5 "$GO" build -C "${3:-.}" -ldflags "-s -w$stamp" -o "$bin/.$1.part" "$2"
 	mv "$bin/.$1.part" "$bin/$1"
 	echo "built $1 in $(($(date +%s) - began)) s" >&2
 }
@@ -40,7 +42,7 @@ build etcd go.etcd.io/etcd/server/v3
 for name in kube-apiserver kubectl kube-controller-manager kube-scheduler; do
 	build $name k8s.io/kubernetes/cmd/$name
 done
-build kwok sigs.k8s.io/kwok/cmd/kwok
+build kwok sigs.k8s.io/kwok/cmd/kwok kwok
 [ "$set" = all ] || exit 0
 for name in kubeadm kube-proxy kubelet; do
 	build $name k8s.io/kubernetes/cmd/$name
