@@ -50,6 +50,8 @@ type Job struct {
 	Plan, Clean *plan.Plan
 	// Warnings are those of the inputs; those of the plan are in it.
 	Warnings []cluster.Warning
+
+	known *Record
 }
 
 // ReadCluster reads the Clusterfile, or makes the cluster of the short form.

@@ -1,5 +1,8 @@
 package site
 
+// CAFile is where every host keeps the authority of the registry.
+const CAFile = "/var/lib/bundle/tls/ca.crt"
+
 // paths are where things lie on a host.
 type paths struct {
 	root string
