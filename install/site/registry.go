@@ -37,7 +37,7 @@ func (s *Site) Start(ctx context.Context, h host.Host) (Outcome, error) {
 		return Outcome{}, fileError(h, s.p.placed, "cannot be understood: %v", err)
 	}
 	if len(place.Bundles) == 0 {
-		return Outcome{}, &Error{Host: h.Name(), Text: "there is no bundle for the registry", Err: ErrOptions, hint: "run the install from the step bundle.place"}
+		return Outcome{}, &Error{Host: h.Name(), Text: "there is no bundle for the registry", Err: ErrOptions, hint: "run the install with --from registry.place"}
 	}
 	svc, err := s.service(ctx, h)
 	if err != nil {

@@ -94,7 +94,7 @@ func (k *keeper) get(ctx context.Context, server host.Host) (*secrets, error) {
 		if server == nil {
 			return nil, &Error{
 				Text: fmt.Sprintf("%s has no certificate authority of the registry yet", k.dir()),
-				Err:  ErrOptions, hint: "start the registry first: run the install from the step registry.start",
+				Err:  ErrOptions, hint: "start the registry first: run the install with --from registry.start",
 			}
 		}
 		if _, err := k.adopt(ctx, server); err != nil {

@@ -64,8 +64,6 @@ type Options struct {
 	InPlace bool
 	// Listen is the address that the registry listens on; empty is all.
 	Listen string
-	// TLSNames are further names and addresses for the certificate.
-	TLSNames []string
 	// StartTimeout is how long the registry may take to answer; 0 is a minute.
 	StartTimeout time.Duration
 	// Root is the prefix of every path on a host; empty is "/".
@@ -188,7 +186,7 @@ func (s *Site) check() error {
 			return fmt.Errorf("the registry cannot listen on %q, which is no IP address", o.Listen)
 		}
 	}
-	for _, n := range o.TLSNames {
+	for _, n := range o.Registry.CertNames {
 		if !nameRE.MatchString(n) && net.ParseIP(n) == nil {
 			return fmt.Errorf("the certificate cannot have the name %q", n)
 		}

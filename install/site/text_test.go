@@ -14,7 +14,7 @@ func sample(t *testing.T, servers ...string) *Site {
 	t.Helper()
 	return newSite(t, Options{
 		Servers: servers, State: t.TempDir(), Policy: Policy{Keys: [][]byte{[]byte("a key")}},
-		Registry: cluster.Registry{Domain: "registry.example", Port: 5001},
+		Registry: cluster.Registry{Domain: "registry.example", Port: 5001, CertNames: []string{"10.0.0.99", "r.example"}},
 		Aliases:  []cluster.Alias{{IP: "10.0.0.9", Names: []string{"nas", "nas.example"}}},
 	})
 }
@@ -255,7 +255,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"an API server by name": func(o *Options) { o.APIServer = "x y" },
 		"a root with a blank":   func(o *Options) { o.Root = "/a b" },
 		"a root that goes up":   func(o *Options) { o.Root = "/a/.." },
-		"a name of TLS":         func(o *Options) { o.TLSNames = []string{"--tls-dir"} },
+		"a name of TLS":         func(o *Options) { o.Registry.CertNames = []string{"--tls-dir"} },
 		"where to listen":       func(o *Options) { o.Listen = "all" },
 	} {
 		o := good

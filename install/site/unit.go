@@ -31,7 +31,7 @@ func (s *Site) serveArgs(server string, bundles []placed, auth bool) []string {
 // certificateNames are what the certificate of a server has to cover.
 func (s *Site) certificateNames(server string) []string {
 	names := []string{defaultDomain}
-	for _, n := range append([]string{s.o.Registry.Domain, server}, s.o.TLSNames...) {
+	for _, n := range append([]string{s.o.Registry.Domain, server}, s.o.Registry.CertNames...) {
 		if n != "" && n != defaultDomain {
 			names = append(names, n)
 		}

@@ -8,7 +8,7 @@ s=${s##*) }
 set -- $s
 echo "$$ ${20}" > /var/lib/bundle/registry/supervise.pid
 while [ -z "$stop" ]; do
-  /var/lib/bundle/bin/bundle 'serve' '/var/lib/bundle/bundles/1.tar.zst' '/media/my stick/100% "$HOME".tar.zst' '--addr=:5001' '--tls=auto' '--tls-dir=/var/lib/bundle/tls' '--tls-name=sea.hub' '--tls-name=registry.example' '--tls-name=10.0.0.1' '--local-name=registry.example:5001' '--local-name=sea.hub:5000' '--local-name=sea.hub:5001' '--key=/var/lib/bundle/keys/1.pub' </dev/null >> /var/lib/bundle/registry/serve.log 2>&1 &
+  /var/lib/bundle/bin/bundle 'serve' '/var/lib/bundle/bundles/1.tar.zst' '/media/my stick/100% "$HOME".tar.zst' '--addr=:5001' '--tls=auto' '--tls-dir=/var/lib/bundle/tls' '--tls-name=sea.hub' '--tls-name=registry.example' '--tls-name=10.0.0.1' '--tls-name=10.0.0.99' '--tls-name=r.example' '--local-name=registry.example:5001' '--local-name=sea.hub:5000' '--local-name=sea.hub:5001' '--key=/var/lib/bundle/keys/1.pub' </dev/null >> /var/lib/bundle/registry/serve.log 2>&1 &
   child=$!
   echo "$child" > /var/lib/bundle/registry/serve.pid
   [ -z "$stop" ] || kill "$child" 2>/dev/null
