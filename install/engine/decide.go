@@ -194,7 +194,7 @@ func (e *run) host(ctx context.Context, s plan.Step, host string, known journal.
 			return nil, nil
 		}
 		if !s.Idempotent && known.Status == journal.Started && same {
-			return nil, e.resume(ctx, s, host, d)
+			return nil, e.resume(ctx, s, host, known, d)
 		}
 		d.run = append(d.run, host)
 	case settled(known, s.Digest()):
@@ -213,8 +213,8 @@ func (e *run) host(ctx context.Context, s plan.Step, host string, known journal.
 
 // resume decides about an opaque step that was stopped and removes nothing:
 // where nobody knows what became of it, it runs again.
-func (e *run) resume(ctx context.Context, s plan.Step, host string, d *decision) error {
-	q, err := e.find(ctx, s, host, journal.HostState{}, d)
+func (e *run) resume(ctx context.Context, s plan.Step, host string, known journal.HostState, d *decision) error {
+	q, err := e.find(ctx, s, host, known, d)
 	if err == nil && q != nil {
 		e.notice(fmt.Sprintf("the step %s was interrupted on %s and runs again", s.ID, host))
 		d.run = append(d.run, host)
@@ -228,7 +228,7 @@ func (e *run) find(ctx context.Context, s plan.Step, host string, known journal.
 	if !ok {
 		return &question{s, host, known, false}, nil
 	}
-	fate, out, err := f.Find(ctx, Task{s, host})
+	fate, out, err := f.Find(ctx, Task{Step: s, Host: host, Attempt: known.Attempt})
 	switch fate {
 	case Never:
 		d.run = append(d.run, host)

@@ -17,6 +17,9 @@ type Task struct {
 	Step plan.Step
 	// Host is one of the step's.
 	Host string
+	// Attempt is another one each time that the task is run, and for a
+	// [Finder] the one that is asked about.
+	Attempt string
 }
 
 // Outcome is what a task that ended well did.

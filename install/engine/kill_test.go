@@ -121,6 +121,11 @@ func (h *hosts) put(t Task, name string) error {
 	return os.WriteFile(f, []byte(name), 0o600)
 }
 
+// attempt is a file that says that an attempt was begun.
+func (h *hosts) attempt(t Task) string {
+	return filepath.Join(h.dir, fmt.Sprintf("%s@%s.%s", t.Step.ID, t.Host, t.Attempt))
+}
+
 // count adds a line to the list of all actions.
 func (h *hosts) count(t Task) error {
 	f, err := os.OpenFile(filepath.Join(h.dir, "actions"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -133,7 +138,7 @@ func (h *hosts) count(t Task) error {
 
 func (h *hosts) Run(_ context.Context, t Task) (Outcome, error) {
 	h.k.point() // nothing done
-	err := h.count(t)
+	err := errors.Join(h.count(t), os.WriteFile(h.attempt(t), nil, 0o600))
 	h.k.point() // begun
 	err = errors.Join(err, h.put(t, "first"))
 	h.k.point() // half done
@@ -146,10 +151,10 @@ func (h *hosts) Run(_ context.Context, t Task) (Outcome, error) {
 type findingHosts struct{ *hosts }
 
 func (h findingHosts) Find(_ context.Context, t Task) (Fate, Outcome, error) {
-	data, _ := os.ReadFile(filepath.Join(h.dir, "actions"))
+	_, begun := os.Stat(h.attempt(t))
 	_, half := os.Stat(h.file(t, "second"))
 	switch {
-	case !bytes.Contains(data, []byte(t.Step.ID+"@"+t.Host+"\n")):
+	case begun != nil:
 		return Never, Outcome{}, nil
 	case half == nil:
 		return Ended, Outcome{}, nil

@@ -65,7 +65,7 @@ func (e *run) step(ctx context.Context, s plan.Step, hosts []string, n, total in
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			reports[i], failures[i], stopped[i] = e.task(ctx, Task{s, host})
+			reports[i], failures[i], stopped[i] = e.task(ctx, Task{Step: s, Host: host})
 		})
 	}
 	wg.Wait()
@@ -103,9 +103,11 @@ func (e *run) task(ctx context.Context, t Task) (rep HostReport, failed *Failure
 	if err := ctx.Err(); err != nil {
 		return HostReport{}, nil, err
 	}
-	if err := e.write(journal.StepStarted, t.Step, journal.Step{Host: t.Host}); err != nil {
+	begun, err := e.add(journal.StepStarted, t.Step, journal.Step{Host: t.Host})
+	if err != nil {
 		return HostReport{}, nil, err
 	}
+	t.Attempt = begun.Attempt()
 	if t.Step.Destructive {
 		// Who takes over from another machine has to know that it ran.
 		if err := e.j.Flush(ctx); err != nil && ctx.Err() == nil {
@@ -180,8 +182,13 @@ func (e *run) failure(t Task, err error, last string) *Failure {
 
 // write appends a record of a step to the journal.
 func (e *run) write(kind journal.Type, s plan.Step, rec journal.Step) error {
+	_, err := e.add(kind, s, rec)
+	return err
+}
+
+func (e *run) add(kind journal.Type, s plan.Step, rec journal.Step) (journal.Record, error) {
 	rec.ID, rec.Digest, rec.Destructive = s.ID, s.Digest(), s.Destructive
-	return e.j.Append(journal.Record{Type: kind, Step: &rec})
+	return e.j.Add(journal.Record{Type: kind, Step: &rec})
 }
 
 // checkOnly is the run of a plan that is done: acceptance looks again, and
@@ -232,7 +239,7 @@ func (e *run) look(ctx context.Context, s plan.Step, n, total int) error {
 	began := time.Now()
 	var failed []*Failure
 	for _, host := range s.Tasks() {
-		t := Task{s, host}
+		t := Task{Step: s, Host: host}
 		start := time.Now()
 		if h := e.opts.Hooks.HostStarted; h != nil {
 			h(t)

@@ -111,10 +111,16 @@ func (j *Journal) cutOff(rest []byte, good int) error {
 // the journal takes no more records, because nobody knows what a disk keeps
 // of a failed write; the next Open finds out.
 func (j *Journal) Append(r Record) error {
+	_, err := j.Add(r)
+	return err
+}
+
+// Add is [Journal.Append] that gives the record as it was written.
+func (j *Journal) Add(r Record) (Record, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.usable(); err != nil {
-		return err
+		return r, err
 	}
 	r.Seq, r.Prev = int64(len(j.records)+1), j.sum
 	if r.Time.IsZero() {
@@ -122,22 +128,22 @@ func (j *Journal) Append(r Record) error {
 	}
 	r = r.clean(j.opts.Redact)
 	if err := r.check(); err != nil {
-		return err
+		return r, err
 	}
 	line, sum, err := encode(r)
 	if err != nil {
-		return err
+		return r, err
 	}
 	if err := j.write(append(line, '\n')); err != nil {
-		return err
+		return r, err
 	}
 	// What was written is what is kept: times lose their clock reading.
 	if r, _, err = decode(line); err != nil {
-		return err
+		return r, err
 	}
 	j.records, j.sum, j.wrote = append(j.records, r), sum, true
 	j.mirror.wake()
-	return nil
+	return r, nil
 }
 
 // write puts whole lines at the end, on disk.

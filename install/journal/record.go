@@ -46,6 +46,9 @@ type Record struct {
 	End   *End   `json:"end,omitempty"`
 }
 
+// Attempt names what a record started, for no other record has the same.
+func (r Record) Attempt() string { return fmt.Sprintf("%d-%d", r.Seq, r.Time.UnixNano()) }
+
 // Begin says what a run is going to do and who asked for it.
 type Begin struct {
 	Operation   string `json:"operation"`

@@ -31,6 +31,8 @@ type HostState struct {
 	Error     string `json:"error,omitempty"`
 	Untouched bool   `json:"untouched,omitempty"`
 	Millis    int64  `json:"millis,omitempty"`
+	// Attempt is that of the record that says it was started.
+	Attempt string `json:"-"`
 
 	destructive bool
 }
@@ -94,9 +96,11 @@ func (s *State) step(operation string, r Record) {
 		Host: r.Step.Host, Time: r.Time, Digest: r.Step.Digest, Changed: r.Step.Changed, Detail: r.Step.Detail,
 		Error: r.Step.Error, Untouched: r.Step.Untouched, Millis: r.Step.Millis, destructive: r.Step.Destructive,
 	}
+	k := key{operation, r.Step.ID, r.Step.Host}
+	h.Attempt = s.hosts[k].Attempt
 	switch r.Type {
 	case StepStarted:
-		h.Status = Started
+		h.Status, h.Attempt = Started, r.Attempt()
 	case StepDone:
 		h.Status = Done
 	case StepSkipped:
@@ -107,7 +111,7 @@ func (s *State) step(operation string, r Record) {
 			h.Status = Started
 		}
 	}
-	s.hosts[key{operation, r.Step.ID, r.Step.Host}] = h
+	s.hosts[k] = h
 }
 
 func (s *State) last() *Run {
