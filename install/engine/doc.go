@@ -15,6 +15,7 @@
 // unless the step is serial. Where one host fails the others finish the step,
 // then the run stops and lists every failure.
 //
-// The package prints nothing and knows no kind of step but [plan.KindCheck]: a
+// The package prints nothing. It knows two kinds of steps, those that only
+// look: acceptance, and preflight, before whose end no host is written to. A
 // [Runner] does the work.
 package engine

@@ -190,6 +190,9 @@ func (e *run) finish(ctx context.Context, err error) error {
 	werr := e.j.Append(journal.Record{Type: journal.RunFinished, End: end})
 	if werr == nil && end.Complete && e.plan.Operation == plan.Clean {
 		werr = e.j.Append(journal.Record{Type: journal.Cleaned})
+		if ferr := e.j.Forget(ctx); ferr != nil {
+			e.notice("the journal on the first master is left: " + e.opts.Redact(ferr.Error()))
+		}
 	}
 	if err == nil {
 		return werr // nothing is done that is not written down

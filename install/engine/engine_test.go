@@ -622,6 +622,7 @@ func TestMirrorKnowsBeforeDataIsRemoved(t *testing.T) {
 	if err := j.Attach(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
+	j.Release()
 	f.run.on("wipe@h1", func(context.Context) (Outcome, error) {
 		if !strings.Contains(m.text(), `"type":"step.started","step":{"id":"wipe","host":"h1"`) {
 			t.Error("the mirror does not know that data is removed")
@@ -632,6 +633,39 @@ func TestMirrorKnowsBeforeDataIsRemoved(t *testing.T) {
 	o.Journal = j
 	if _, err := Run(t.Context(), f.plan, f.run, o); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A host that is not fit is not written to, and a cleaned one is left clean.
+func TestMirrorIsWrittenAfterPreflightUntilCleaned(t *testing.T) {
+	f := newFixture(t)
+	m := &mirror{}
+	run := func() error {
+		j, err := journal.Open(f.dir, journal.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close(context.Background())
+		if err := j.Attach(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		o := f.opts
+		o.Journal = j
+		_, err = Run(t.Context(), f.plan, f.run, o)
+		return err
+	}
+	f.plan.Steps[0].Kind = plan.KindPreflight
+	f.run.on("look", fails("no room"))
+	if err := run(); err == nil || m.text() != "" {
+		t.Errorf("the mirror holds %q (%v)", m.text(), err)
+	}
+	f.run.on("look", nil)
+	if err := run(); err != nil || m.text() == "" {
+		t.Errorf("the mirror holds %q (%v)", m.text(), err)
+	}
+	f.plan = cleaning()
+	if err := run(); err != nil || m.text() != "" {
+		t.Errorf("the mirror holds %q (%v)", m.text(), err)
 	}
 }
 
@@ -646,6 +680,13 @@ func (m *mirror) Write(_ context.Context, off int64, _ string, data []byte) erro
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.data = slices.Concat(m.data[:off], data)
+	return nil
+}
+
+func (m *mirror) Remove(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.data = nil
 	return nil
 }
 

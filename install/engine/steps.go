@@ -35,6 +35,9 @@ func (e *run) steps(ctx context.Context) error {
 			return err
 		}
 		n++
+		if s.Kind != plan.KindPreflight {
+			e.j.Release() // the hosts are fit; from here on they are written to
+		}
 		if err := e.step(ctx, s, hosts, n, total); err != nil {
 			return err
 		}

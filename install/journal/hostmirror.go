@@ -63,6 +63,7 @@ echo written
 func (m hostMirror) Write(ctx context.Context, off int64, before string, data []byte) error {
 	var out, errs bytes.Buffer
 	err := m.h.Run(ctx, host.Command{
+		Label:  "keep the journal",
 		Script: writeScript,
 		Env:    map[string]string{"DIR": m.dir, "NAME": FileName, "OFFSET": strconv.FormatInt(off, 10), "BEFORE": before},
 		Stdin:  bytes.NewReader(data),
@@ -78,6 +79,18 @@ func (m hostMirror) Write(ctx context.Context, off int64, before string, data []
 		return fmt.Errorf("the journal on %s cannot be written: the host said %.80q", m.Name(), said)
 	}
 	return nil
+}
+
+const removeScript = `cd -- "$DIR" 2> /dev/null || exit 0
+rm -f -- "$NAME" "$NAME".torn-* incoming.*
+cd /
+rmdir -- "$DIR" "${DIR%/*}" "${DIR%/*/*}" 2> /dev/null || :
+`
+
+func (m hostMirror) Remove(ctx context.Context) error {
+	return m.h.Run(ctx, host.Command{
+		Label: "remove the journal", Script: removeScript, Env: map[string]string{"DIR": m.dir, "NAME": FileName},
+	})
 }
 
 func lastLine(s string) string {

@@ -21,17 +21,20 @@ type Mirror interface {
 	// there. before is the SHA-256 of those first bytes, in hex; where they
 	// are others the error wraps [ErrDiverged].
 	Write(ctx context.Context, off int64, before string, data []byte) error
+	// Remove removes the journal and folders that are empty then.
+	Remove(ctx context.Context) error
 }
 
 // sendTimeout bounds one try of bringing a mirror up to date.
 const sendTimeout = 30 * time.Second
 
-// Attach makes m follow the journal. Before, the longer one of both becomes
-// the content of both, if the shorter one is how it begins; so a new machine
-// takes over what the first master knows. Where they tell different stories
-// the error wraps [ErrDiverged]. It has to be called before the first Append.
-// A mirror that cannot be read is an error, one that later cannot be written
-// is not: see [Options.MirrorFailed].
+// Attach makes m follow the journal, once [Journal.Release] is called; until
+// then m is only read. The longer one of both becomes the content of both, if
+// the shorter one is how it begins; so a new machine takes over what the first
+// master knows. Where they tell different stories the error wraps
+// [ErrDiverged]. It has to be called before the first Append. A mirror that
+// cannot be read is an error, one that later cannot be written is not: see
+// [Options.MirrorFailed].
 func (j *Journal) Attach(ctx context.Context, m Mirror) error {
 	theirs, err := m.Read(ctx)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -60,8 +63,35 @@ func (j *Journal) Attach(ctx context.Context, m Mirror) error {
 		j.records, j.sum = c.records, c.sum
 	}
 	j.mirror = follow(j, m, c.good, c.good < len(theirs))
-	j.mirror.wake()
 	return nil
+}
+
+// Release lets the mirror be written from now on.
+func (j *Journal) Release() {
+	j.mu.Lock()
+	f := j.mirror
+	j.mu.Unlock()
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	f.held = false
+	f.mu.Unlock()
+	f.wake()
+}
+
+// Forget removes the mirror and follows it no more: its machine was cleaned.
+func (j *Journal) Forget(ctx context.Context) error {
+	j.mu.Lock()
+	f := j.mirror
+	j.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = true
+	return f.m.Remove(ctx)
 }
 
 // merge gives the longer one of two journals, of which one has to be the
@@ -89,7 +119,8 @@ func diverged(name string, line int) error {
 	}
 }
 
-// Flush brings the mirror up to date now. Without one it does nothing.
+// Flush brings the mirror up to date now. Without one, or before it was
+// released, it does nothing.
 func (j *Journal) Flush(ctx context.Context) error {
 	j.mu.Lock()
 	f := j.mirror
@@ -109,6 +140,7 @@ type follower struct {
 	done   chan struct{}
 
 	mu   sync.Mutex // one send at a time
+	held bool       // nothing is to be sent
 	at   int        // bytes that the mirror has
 	dirt bool       // and a torn line behind them
 	err  error      // of the last try
@@ -116,7 +148,7 @@ type follower struct {
 
 func follow(j *Journal, m Mirror, at int, dirt bool) *follower {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &follower{j: j, m: m, kick: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}), at: at, dirt: dirt}
+	f := &follower{j: j, m: m, kick: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}), held: true, at: at, dirt: dirt}
 	go func() {
 		defer close(f.done)
 		for {
@@ -153,6 +185,9 @@ func (f *follower) stop() {
 func (f *follower) send(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.held {
+		return nil
+	}
 	if errors.Is(f.err, ErrDiverged) {
 		return f.err
 	}

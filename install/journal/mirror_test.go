@@ -58,6 +58,38 @@ func attach(t *testing.T, j *Journal, m Mirror) {
 	if err := j.Attach(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
+	j.Release()
+}
+
+func (m *memMirror) Remove(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.data = nil
+	return nil
+}
+
+// A run that ends in preflight leaves no trace on the first master.
+func TestMirrorIsNotWrittenBeforeItIsReleased(t *testing.T) {
+	m := &memMirror{}
+	j := mustOpen(t, t.TempDir(), Options{})
+	if err := j.Attach(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, sample()...)
+	if err := j.Flush(t.Context()); err != nil || m.data != nil {
+		t.Errorf("the mirror has %d bytes (%v)", len(m.data), err)
+	}
+	j.Release()
+	if err := j.Flush(t.Context()); err != nil || len(m.data) == 0 {
+		t.Errorf("the mirror has %d bytes (%v)", len(m.data), err)
+	}
+	if err := j.Forget(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	add(t, j, started(Install, "a"))
+	if err := j.Flush(t.Context()); err != nil || m.data != nil {
+		t.Errorf("after it was removed the mirror has %d bytes (%v)", len(m.data), err)
+	}
 }
 
 // A laptop is lost: another one goes on from what the master knows.
@@ -269,8 +301,16 @@ func TestMirrorOnAHost(t *testing.T) {
 			t.Errorf("%s: it was touched", name)
 		}
 	}
-	put(nil)
-	os.Remove(file)
+	put(want)
+	if err := m.Remove(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(h.root + "/*/*/*"); len(left) > 0 {
+		t.Errorf("removed, and there is still %v", left)
+	}
+	if err := m.Remove(t.Context()); err != nil {
+		t.Errorf("removed again: %v", err)
+	}
 	if err := os.MkdirAll(file, 0o700); err != nil {
 		t.Fatal(err)
 	}

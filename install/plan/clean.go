@@ -28,10 +28,9 @@ func CleanPlan(in Input) (*Plan, error) {
 			return nil, err
 		}
 	}
-	s := own("registry", PhaseRegistry, KindSiteClean, b.all(), "Take the registry, its names and its certificates off the host")
-	b.remove(s)
-	s = own("rootfs", PhaseRootfs, KindRootfsRemove, b.all(), "Remove %s", b.rootfs)
-	b.remove(s)
+	b.remove(own("rootfs", PhaseRootfs, KindRootfsRemove, b.all(), "Remove %s", b.rootfs))
+	// Last, because everything of ours lies there.
+	b.remove(own("registry", PhaseRegistry, KindSiteClean, b.all(), "Take the registry, its names and its certificates off the host"))
 	for i := range b.plan.Steps {
 		s := &b.plan.Steps[i]
 		s.ID = "clean." + s.ID

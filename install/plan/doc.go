@@ -23,7 +23,7 @@
 //	acceptance    check
 //
 // [CleanPlan] is the way back: pre-uninstall, pre-clean, kubeadm reset, the
-// image's uninstall script, post-clean, post-uninstall, registry, rootfs.
+// image's uninstall script, post-clean, post-uninstall, rootfs, registry.
 //
 // # Time
 //
