@@ -289,3 +289,40 @@ func TestCommunityEdition(t *testing.T) {
 		t.Errorf("rendered %q", s)
 	}
 }
+
+// TestFullProfile: the published full profile replaces two values.yaml as a
+// whole, with the data its author meant to add.
+func TestFullProfile(t *testing.T) {
+	charts := "../../testdata/cnstack-ce/charts/component/charts/"
+	root := memory{}
+	for _, name := range []string{"aecp", "cluster-addon-configuration"} {
+		data, err := os.ReadFile(charts + name + "/values.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		root["charts/"+name+"/values.yaml"] = string(data)
+	}
+	// The stand-in has one value only; the real chart has more.
+	root["charts/cluster-addon-configuration/values.yaml"] += "replicas: 1\nimage: {tag: v1}\n"
+	f, err := os.Open("../../testdata/cnstack-ce/deploy/Clusterfile.full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, err := cluster.Parse("Clusterfile.full", f, cluster.Options{Set: map[string]string{
+		"MASTER_IP_1": "10.0.0.1", "WORKER_IP_1": "10.0.0.2", "WORKER_IP_2": "10.0.0.3", "PASSWD": "x", "DataDiskDeviceName": "/dev/vdb",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Apply(root, c.Configs, c.GlobalEnv(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Files) != 3 || string(r.Files[1].Data) != "dataStorageClass: open-local-lvm\n" || r.Files[2].Path != "manifests/clusterconfig.yaml" {
+		t.Errorf("got %s", files(r))
+	}
+	if w := warned(r); !strings.Contains(w, `Clusterfile.full:55: Config "cluster-addon-sc" replaces the whole of charts/cluster-addon-configuration/values.yaml and so drops image, replicas; `) {
+		t.Errorf("warned %s", w)
+	}
+}
