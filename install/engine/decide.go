@@ -203,7 +203,7 @@ func (e *run) host(ctx context.Context, s plan.Step, host string, known journal.
 		d.run = append(d.run, host) // it had not begun
 	case s.Idempotent && same:
 		d.run = append(d.run, host) // what is left to remove
-	case known.Status == journal.Started && same:
+	case same:
 		return e.find(ctx, s, host, known, d)
 	default:
 		return &question{s, host, known, !same}, nil

@@ -31,9 +31,8 @@ type Outcome struct {
 }
 
 // Runner does the work of a task. It is called for several hosts at once, and
-// has to return soon after its context ends. An error that has a method
-// "Untouched() bool" which gives true says that the task failed before it did
-// anything.
+// has to return soon after its context ends. Where a task failed before it did
+// anything, its error should be marked with [Untouched].
 type Runner interface {
 	Run(ctx context.Context, t Task) (Outcome, error)
 }
@@ -156,6 +155,37 @@ func (e *run) run(ctx context.Context) error {
 	}
 	err := e.steps(ctx)
 	return e.finish(ctx, err)
+}
+
+// Todo gives the steps that [Run] would run now, with the hosts that it would
+// run them on, or the error with which it would refuse. Nothing is run or
+// written; a [Finder] may be asked.
+func Todo(ctx context.Context, p *plan.Plan, r Runner, o Options) ([]plan.Step, error) {
+	if o.Journal == nil {
+		return nil, errors.New("a run needs a journal")
+	}
+	o.Hooks = Hooks{}
+	if o.Redact == nil {
+		o.Redact = func(s string) string { return s }
+	}
+	e := &run{plan: p, runner: r, opts: o, j: o.Journal}
+	state := e.j.State()
+	if err := e.allowed(state); err != nil {
+		return nil, err
+	}
+	if err := e.decide(ctx, state); err != nil {
+		return nil, err
+	}
+	var out []plan.Step
+	for i, s := range p.Steps {
+		if hosts := e.todo[i].run; len(hosts) > 0 {
+			if !s.Together {
+				s.Hosts = hosts
+			}
+			out = append(out, s)
+		}
+	}
+	return out, nil
 }
 
 // begin is what the journal keeps of the run's intention.

@@ -330,14 +330,10 @@ func TestFailedDestructiveStepIsNotRunAgainUnasked(t *testing.T) {
 	f.ok("wipe@h2 exec@h1 release@h1 undo@h1 check@h1")
 }
 
-type notReached struct{ error }
-
-func (notReached) Untouched() bool { return true }
-
 func TestDestructiveStepThatDidNotBeginIsSimplyRun(t *testing.T) {
 	f := newFixture(t)
 	f.run.on("wipe@h2", func(context.Context) (Outcome, error) {
-		return Outcome{}, notReached{errors.New("no route to host")}
+		return Outcome{}, fmt.Errorf("h2: %w", Untouched(errors.New("no route to host")))
 	})
 	err := f.bad("look@h1 look@h2 wipe@h1 wipe@h2", "no route to host")
 	if h, _ := hintOf(err); strings.Contains(h, "--redo") {
@@ -390,6 +386,60 @@ func TestFinderSparesTheQuestion(t *testing.T) {
 		if fate == Failed && !strings.Contains(fmt.Sprint(err), "exit status 5") {
 			t.Errorf("the reason is lost: %v", err)
 		}
+	}
+}
+
+// The connection broke: the step failed for us, and ended well on the host.
+func TestFinderKnowsMoreThanAFailure(t *testing.T) {
+	f := newFixture(t)
+	f.run.on("wipe@h2", fails("connection reset"))
+	f.bad("look@h1 look@h2 wipe@h1 wipe@h2", "connection reset")
+	if _, err := f.again(t.Context(), finder{f.run, Ended, nil}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.run.took(); got != "exec@h1 release@h1 undo@h1 check@h1" {
+		t.Errorf("ran %s", got)
+	}
+}
+
+// What is asked about before a run is what the run does.
+func TestTodoIsWhatRunRuns(t *testing.T) {
+	f := newFixture(t)
+	todo := func(r Runner) string {
+		j, err := journal.Open(f.dir, journal.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close(context.Background())
+		o := f.opts
+		o.Journal = j
+		steps, err := Todo(t.Context(), f.plan, r, o)
+		if err != nil {
+			return err.Error()
+		}
+		var out []string
+		for _, s := range steps {
+			for _, h := range s.Hosts {
+				out = append(out, s.ID+"@"+h)
+			}
+		}
+		if len(f.run.took()) > 0 {
+			t.Error("something was run")
+		}
+		return strings.Join(out, " ")
+	}
+	if got := todo(f.run); got != all {
+		t.Errorf("at first %s", got)
+	}
+	f.run.on("release", fails("no"))
+	f.bad("look@h1 look@h2 wipe@h1 wipe@h2 exec@h1 release@h1")
+	f.run.on("release", nil)
+	if got := todo(f.run); got != "release@h1 undo@h1 check@h1" {
+		t.Errorf("after a failure %s", got)
+	}
+	f.opts.Redo = []string{"wipe@h2"}
+	if got := todo(f.run); got != "wipe@h2 release@h1 undo@h1 check@h1" {
+		t.Errorf("with --redo %s", got)
 	}
 }
 

@@ -65,6 +65,22 @@ func (e *timeoutError) said() string {
 	return s
 }
 
+// Untouched marks the error of a task that failed before it did anything, so
+// that it is simply run again.
+func Untouched(err error) error {
+	if err == nil {
+		return nil
+	}
+	return untouchedError{err}
+}
+
+type untouchedError struct{ error }
+
+func (e untouchedError) Unwrap() error { return e.error }
+
+// Untouched implements what [Runner] says about errors.
+func (untouchedError) Untouched() bool { return true }
+
 // untouched tells whether a task failed before it did anything.
 func untouched(err error) bool {
 	var u interface{ Untouched() bool }
