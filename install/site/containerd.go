@@ -29,6 +29,9 @@ func registryTable(version int64) []string {
 // takes either them or the folder.
 var errMirrors = errors.New(`sets "mirrors" or "configs" of registries, and containerd refuses those beside config_path`)
 
+// errNoCRI: the kubelet cannot use this containerd; it only serves docker.
+var errNoCRI = errors.New("turns off what the kubelet would use")
+
 // containerdConfig makes containerd look into the folder certs for what we
 // say about registries. Folders that are named already stay, behind ours. Text
 // that does so already is given back as it is. The change is made in the text,
@@ -50,6 +53,12 @@ func containerdConfig(text []byte, certs string) ([]byte, error) {
 	paths, _ := settings["config_path"].(string)
 	if slices.Contains(filepath.SplitList(paths), certs) {
 		return text, nil
+	}
+	disabled, _ := before["disabled_plugins"].([]any)
+	for _, name := range disabled {
+		if name == "cri" || name == table[1] || name == "io.containerd.grpc.v1.cri" {
+			return nil, errNoCRI
+		}
 	}
 	if oldMirrors(settings) {
 		return nil, errMirrors

@@ -113,6 +113,30 @@ func TestWhatOthersChangedSinceIsLeft(t *testing.T) {
 	}
 }
 
+// The journal of an install, which clean itself writes to, lies beside ours
+// where the operator's machine is a host too.
+func TestUndoLeavesJournals(t *testing.T) {
+	h := newHost(t, "127.0.0.1")
+	s := newSite(t, options(t))
+	if _, err := s.apply(t.Context(), h, []edit{kept(s.p.etc+"/a", "x"), own(s.p.caCert, 0o644, []byte("ca"))}); err != nil {
+		t.Fatal(err)
+	}
+	put1(t, s.p.state+"/my-cluster/journal", "x")
+	before := tree(t, s.p.state+"/my-cluster")
+	for _, changed := range []bool{true, false} {
+		r, err := s.Undo(t.Context(), h)
+		if err != nil || r.Changed != changed || len(r.Left) > 0 {
+			t.Errorf("%+v %v", r, err)
+		}
+	}
+	if after := tree(t, s.p.state+"/my-cluster"); after != before {
+		t.Error(after)
+	}
+	if list, err := os.ReadDir(s.p.base); err != nil || len(list) != 1 {
+		t.Errorf("%v %v", list, err)
+	}
+}
+
 // An image's own scripts write docker's settings after us.
 func TestSettingsThatAreOverwrittenAreMergedAnew(t *testing.T) {
 	h := newHost(t, "127.0.0.1")
@@ -288,5 +312,29 @@ func TestNothingOfAFileIsPrinted(t *testing.T) {
 		if strings.Contains(log, "geheim") || strings.Contains(log, "Z2VoZWlt") || len(log) == 0 {
 			t.Errorf("the log has what is in a file:\n%s", log)
 		}
+	}
+}
+
+// Where /etc/hosts is a mount of its own, as in containers, it cannot be
+// replaced.
+func TestAFileThatCannotBeReplacedIsWrittenInto(t *testing.T) {
+	h := newHost(t, "127.0.0.1")
+	s := newSite(t, options(t))
+	h.fake(t, "mv", "echo busy >&2; exit 1")
+	put1(t, s.p.hosts, "127.0.0.1 localhost\n")
+	before, err := os.Stat(s.p.hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.apply(t.Context(), h, []edit{hostsEdit(s, "10.0.0.1 sea.hub")}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.Stat(s.p.hosts)
+	if err != nil || !os.SameFile(before, after) || !strings.Contains(get1(t, s.p.hosts), "sea.hub") {
+		t.Errorf("%v %s", err, get1(t, s.p.hosts))
+	}
+	left, err := filepath.Glob(s.p.etc + "/.bundle-*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %v %v", left, err)
 	}
 }

@@ -6,7 +6,7 @@ const CAFile = "/var/lib/bundle/tls/ca.crt"
 // paths are where things lie on a host.
 type paths struct {
 	root string
-	// base and all below it is ours; clean removes it.
+	// base and all below it is ours, but for folders below state.
 	base, binary, bundles, keys, tls, registry, state string
 	// records says what we changed outside of base, placed which bundles are
 	// there, secret what another operator needs to go on.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/opencontainers/go-digest"
 
@@ -349,11 +348,4 @@ func (s *Site) copyHere(ctx context.Context, h host.Host, b Source, info os.File
 		return "", s.enough(h, min(free<<10, b.Size+reserve-1), b.Size)
 	}
 	return f.get("did"), nil
-}
-
-// linkable tells whether a second name is as good as a copy: nobody but root
-// can write to the file.
-func linkable(info os.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && st.Uid == 0 && info.Mode().Perm()&0o022 == 0
 }

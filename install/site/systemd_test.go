@@ -209,4 +209,10 @@ func TestContainerdWithMirrorsInTheOldWayIsLeft(t *testing.T) {
 	if err != nil || len(changed) > 0 || len(notes) != 1 || !strings.Contains(notes[0], "is left as it is") || get1(t, s.p.containerd) != old {
 		t.Errorf("%v %q %v", changed, notes, err)
 	}
+	// Below docker containerd is nothing to the kubelet, and has no word for it.
+	const below = "disabled_plugins = [\"cri\"]\n"
+	put1(t, s.p.containerd, below)
+	if changed, notes, err := s.ensureConfigPath(t.Context(), h); err != nil || len(changed)+len(notes) > 0 || get1(t, s.p.containerd) != below {
+		t.Errorf("%v %q %v", changed, notes, err)
+	}
 }

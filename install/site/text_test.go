@@ -218,6 +218,7 @@ func TestContainerdConfigPath(t *testing.T) {
 	for name, in := range map[string]string{
 		"mirrors":    "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\nendpoint = [\"http://x\"]\n",
 		"tls":        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"sea.hub:5000\".tls]\ninsecure_skip_verify = true\n",
+		"no CRI":     "disabled_plugins = [\"cri\"]\nversion = 2\n",
 		"not TOML":   "version = \n",
 		"inline":     "version = 2\nplugins = {\"io.containerd.grpc.v1.cri\" = {registry = {}}}\n",
 		"dotted key": "version = 2\n[plugins]\n\"io.containerd.grpc.v1.cri\".registry.config_path = \"\"\n",

@@ -36,7 +36,7 @@ func (s *Site) Trust(ctx context.Context, h host.Host, upstreams []string) (Outc
 	if err != nil {
 		return Outcome{}, err
 	}
-	if f.has("containerd") && !f.has("config_path") {
+	if s.needsConfigPath(f) {
 		notes = append(notes, "containerd's config_path does not name "+s.p.certs+" yet")
 	}
 	silent, err := s.reach(ctx, h, c)
@@ -67,7 +67,7 @@ func (s *Site) EnsureRuntime(ctx context.Context, h host.Host) (Outcome, error) 
 	if err != nil {
 		return Outcome{}, err
 	}
-	if f.has("containerd") && !f.has("config_path") {
+	if s.needsConfigPath(f) {
 		did, note, err := s.ensureConfigPath(ctx, h)
 		if err != nil {
 			return Outcome{}, err
@@ -106,6 +106,12 @@ func (s *Site) nodeFacts(ctx context.Context, h host.Host) (facts, error) {
 	out, err := s.run(ctx, h, "look at the container runtime", nodeScript,
 		map[string]string{"DOCKER": s.p.dockerDir, "CONFIG": s.p.containerd, "CERTS": s.p.certs}, nil)
 	return parseFacts(out), err
+}
+
+// needsConfigPath tells whether there is a containerd that does not know where
+// we say which registry to ask. Below docker it need not.
+func (s *Site) needsConfigPath(f facts) bool {
+	return s.o.Runtime != "docker" && f.has("containerd") && !f.has("config_path")
 }
 
 // settle writes everything that tells a host about the registry. how is what
@@ -236,7 +242,8 @@ func (s *Site) ensureConfigPath(ctx context.Context, h host.Host) (changed, note
 	var mirrors bool
 	changed, err = s.apply(ctx, h, []edit{{path: s.p.containerd, keep: true, text: func(old []byte) ([]byte, error) {
 		text, err := containerdConfig(old, s.p.certs)
-		if mirrors = errors.Is(err, errMirrors); mirrors {
+		mirrors = errors.Is(err, errMirrors)
+		if mirrors || errors.Is(err, errNoCRI) {
 			return nil, nil
 		}
 		return text, err

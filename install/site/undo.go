@@ -213,26 +213,35 @@ while IFS= read -r d; do rmdir -- "$d" 2>/dev/null || true; done
 	return err
 }
 
+// undoFolderScript removes what is in our folder, but for the folders below
+// state: those are journals of installs, perhaps of this very one.
 const undoFolderScript = `
-if [ -e "$BASE" ]; then
-  echo "size $(du -sk -- "$BASE" | cut -f 1)"
-  rm -rf --one-file-system -- "$BASE" 2>/dev/null || true
-  if [ -e "$BASE" ]; then echo "left yes"; fi
-fi
+[ -d "$BASE" ] || exit 0
+kib=0
+for f in "$BASE"/* "$BASE"/.[!.]* "$STATE"/* "$STATE"/.[!.]*; do
+  [ -e "$f" ] || [ -L "$f" ] || continue
+  if [ "$f" = "$STATE" ]; then continue; fi
+  if [ "${f%/*}" = "$STATE" ] && [ -d "$f" ]; then continue; fi
+  n=$(du -sk -- "$f" | cut -f 1)
+  kib=$((kib+n))
+  rm -rf --one-file-system -- "$f" 2>/dev/null || true
+  if [ -e "$f" ]; then echo "left $f"; else echo "gone $f"; fi
+done
+rmdir -- "$STATE" "$BASE" 2>/dev/null || true
+echo "size $kib"
 `
 
 func (s *Site) undoFolder(ctx context.Context, h host.Host, r *Report) error {
-	out, err := s.run(ctx, h, "remove "+s.p.base, undoFolderScript, map[string]string{"BASE": s.p.base}, nil)
+	out, err := s.run(ctx, h, "remove "+s.p.base, undoFolderScript, map[string]string{"BASE": s.p.base, "STATE": s.p.state}, nil)
 	if err != nil {
 		return err
 	}
 	f := parseFacts(out)
-	if kib, ok := f.number("size"); ok {
-		if f.has("left") {
-			r.Left = append(r.Left, s.p.base+", in which a disk is mounted or something is in use")
-			return nil
-		}
-		r.Removed = append(r.Removed, fmt.Sprintf("%s (%s)", s.p.base, size(kib<<10)))
+	if kib, ok := f.number("size"); ok && f.has("gone") {
+		r.Removed = append(r.Removed, fmt.Sprintf("what was in %s (%s)", s.p.base, size(kib<<10)))
+	}
+	for _, name := range f["left"] {
+		r.Left = append(r.Left, printable(name)+", which is a mount or in use")
 	}
 	return nil
 }

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package site
+
+import "os"
+
+func linkable(os.FileInfo) bool { return false }
