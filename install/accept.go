@@ -25,8 +25,8 @@ const (
 	portDials = 8
 )
 
-// expected is what the bundle and the plan promise.
-func (s *Session) expected() (check.Expected, error) {
+// Expected is what the bundle and the plan promise.
+func (s *Session) Expected() (check.Expected, error) {
 	e := check.Expected{Cluster: s.job.Cluster.Name, AllowForeign: s.o.AllowForeign}
 	for _, h := range s.job.Cluster.Hosts {
 		e.Hosts = append(e.Hosts, check.Host{Address: h.Address, Roles: h.Roles})
@@ -147,7 +147,7 @@ func (j *Job) record(signers []string) (*Record, error) {
 	if j.Bundle == nil {
 		return nil, errNoBundle
 	}
-	rec := &Record{Schema: recordSchema, Releases: check.ReleasesOf(j.Plan.Steps)}
+	rec := &Record{Schema: recordSchema, Releases: check.ReleasesOf(j.Plan.Steps), Env: j.Bundle.Contents.Env}
 	rec.Bundle = check.Bundle{
 		Name: j.Bundle.Contents.Name, Version: j.Bundle.Contents.Version,
 		IndexDigest: j.Bundle.IndexDigest.String(), Signers: signers,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -148,6 +149,23 @@ func isPluginFile(f manifest.File) bool {
 		return strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml")
 	}
 	return false
+}
+
+// env are the variables that the bundle sets.
+func (j *Job) env() []manifest.EnvVar {
+	if j.Bundle == nil {
+		return j.known.Env
+	}
+	return j.Bundle.Contents.Env
+}
+
+// files is the root file system as an interface that is nil where there is
+// none.
+func (j *Job) files() fs.FS {
+	if j.Rootfs == nil {
+		return nil
+	}
+	return j.Rootfs
 }
 
 // Host gives the cluster's host of that address.

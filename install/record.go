@@ -37,6 +37,8 @@ type Record struct {
 	Images map[digest.Digest]string `json:"images"`
 	// Sample is what registries are asked for.
 	Sample manifest.Image `json:"sample"`
+	// Env are the variables that the bundle sets.
+	Env []manifest.EnvVar `json:"env,omitempty"`
 	// Clean is the way back.
 	Clean *savedPlan `json:"clean"`
 }
@@ -127,4 +129,26 @@ func writeFile(p string, data []byte) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Recorded gives the job of an install that was made earlier, without its
+// bundle: it can be checked and cleaned. It errs with [ErrNoRecord].
+func Recorded(dir string, o LoadOptions) (*Job, error) {
+	c, err := ReadCluster(o)
+	if err != nil {
+		return nil, err
+	}
+	dir, err = StateDir(dir, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := ReadRecord(dir)
+	if err != nil {
+		return nil, err
+	}
+	j := &Job{Cluster: c, Warnings: c.Warnings, known: rec}
+	if j.Clean, err = rec.Clean.plan(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoRecord, filepath.Join(dir, RecordName), err)
+	}
+	return j, nil
 }

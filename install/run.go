@@ -29,7 +29,7 @@ func (s *Session) Run(ctx context.Context, t engine.Task) (engine.Outcome, error
 	}
 	h, err := s.hosts.Get(ctx, t.Host)
 	if err != nil {
-		return engine.Outcome{}, err
+		return engine.Outcome{}, engine.Untouched(err)
 	}
 	switch t.Step.Kind {
 	case plan.KindBundlePlace, plan.KindRegistryStart, plan.KindRegistryTrust, plan.KindSiteClean:
@@ -42,10 +42,10 @@ func (s *Session) Run(ctx context.Context, t engine.Task) (engine.Outcome, error
 		if !ok {
 			return engine.Outcome{}, fmt.Errorf("step %s is for %s, which is no host of the cluster", t.Step.ID, t.Host)
 		}
-		return s.script(ctx, t.Step, h, s.job.Cluster.HostEnv(c, s.job.Bundle.Contents.Env))
+		return s.script(ctx, t, h, s.job.Cluster.HostEnv(c, s.job.env()))
 	case manifest.StepExec:
 		// sealer gives launch commands no variables of the cluster.
-		return s.script(ctx, t.Step, h, map[string]string{})
+		return s.script(ctx, t, h, map[string]string{})
 	}
 	return s.runKube(ctx, t.Step)
 }
@@ -150,13 +150,14 @@ func (s *Session) join(ctx context.Context, h host.Host) (engine.Outcome, error)
 }
 
 // script runs the text of a step as it stands.
-func (s *Session) script(ctx context.Context, step plan.Step, h host.Host, env map[string]string) (engine.Outcome, error) {
+func (s *Session) script(ctx context.Context, t engine.Task, h host.Host, env map[string]string) (engine.Outcome, error) {
 	env = maps.Clone(env)
 	if _, ok := env["KUBECONFIG"]; !ok {
 		env["KUBECONFIG"] = adminConfig
 	}
 	tail := &lastLine{tell: func(line string) { engine.Waiting(ctx, line) }}
-	o, err := s.nodes.Script(ctx, h, node.Script{Label: step.ID, Text: step.Script, Dir: step.Dir, Env: env, Output: tail})
+	h = s.attempt(t).On(h)
+	o, err := s.nodes.Script(ctx, h, node.Script{Label: t.Step.ID, Text: t.Step.Script, Dir: t.Step.Dir, Env: env, Output: tail})
 	return outcomeOf(o.Changed, o.Detail), err
 }
 
@@ -197,7 +198,7 @@ func (s *Session) runPreflight(ctx context.Context) (engine.Outcome, error) {
 // runCheck holds the acceptance: it waits for what is only not ready yet, as
 // long as the step has time, and reports what it saw last.
 func (s *Session) runCheck(ctx context.Context) (engine.Outcome, error) {
-	e, err := s.expected()
+	e, err := s.Expected()
 	if err != nil {
 		return engine.Outcome{}, err
 	}

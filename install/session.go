@@ -102,7 +102,10 @@ func NewSession(j *Job, o Options) (*Session, error) {
 
 // kubeadm is what its configuration is made of.
 func (j *Job) kubeadm() kubeadm.Input {
-	in := kubeadm.Input{Rootfs: j.Rootfs, Cluster: j.Cluster, Env: j.Cluster.GlobalEnv(j.Bundle.Contents.Env)}
+	in := kubeadm.Input{Rootfs: j.files(), Cluster: j.Cluster, Env: j.Cluster.GlobalEnv(j.env())}
+	if j.Bundle == nil {
+		return in
+	}
 	for _, i := range j.Bundle.Contents.Images {
 		in.Images = append(in.Images, i.Name)
 	}
@@ -159,7 +162,7 @@ func (s *Session) cluster(ctx context.Context) (*kube.Cluster, error) {
 		return nil, err
 	}
 	c, err := kube.Connect(config, kube.Options{
-		Dial: h.DialContext, Master0: h.Name(), Files: s.job.Rootfs, Rootfs: s.job.Cluster.Rootfs(), Host: h,
+		Dial: h.DialContext, Master0: h.Name(), Files: s.job.files(), Rootfs: s.job.Cluster.Rootfs(), Host: h,
 		Note: func(line string) { s.note(line) },
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ there is no network.
 
 Connected side:  bundle keygen · bundle build · bundle sign
 Either side:     bundle verify · inspect · images · charts · files · steps · why · diff · extract
-Target side:     bundle serve · bundle push
+Target side:     bundle serve · push · plan · preflight · rehearse · install · status · check · clean
 
 Exit codes:
     0  done

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"bundle/install"
+	"bundle/install/journal"
+	"bundle/manifest/cluster"
+)
+
+func (a *app) statusCmd() *cobra.Command {
+	var file, name, state string
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "What the journal says of an install",
+		Long: `Show how far the install of a cluster has got, step by step, as its journal on
+this machine says. No host is contacted.`,
+		Example: `  bundle status -f Clusterfile
+  bundle status --name my-cluster -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if file != "" {
+				c, err := install.ReadCluster(install.LoadOptions{Clusterfile: file, Cluster: cluster.Options{AllowNoHosts: true}})
+				switch {
+				case err == nil:
+					name = c.Name
+				case !errors.Is(err, cluster.ErrSyntax):
+					return err
+				}
+				// A Clusterfile with placeholders names its cluster all the same.
+			}
+			dir, err := install.StateDir(state, name)
+			if err != nil {
+				return usageError{err}
+			}
+			records, err := journal.Read(dir)
+			if errors.Is(err, fs.ErrNotExist) {
+				return hint(fmt.Errorf("nothing was ever installed as %s from this machine", name), "bundle install begins; --name or --state names another cluster")
+			}
+			if err != nil {
+				return err
+			}
+			r := journal.Fold(records).Report(name, journal.Busy(dir))
+			if a.output == "json" {
+				return a.printJSON(r)
+			}
+			return r.Text(a.stdout)
+		},
+	}
+	c.Flags().StringVarP(&file, "file", "f", "", "Clusterfile that names the cluster")
+	c.Flags().StringVar(&name, "name", cluster.DefaultName, "name of the cluster")
+	c.Flags().StringVar(&state, "state", "", "folder of the cluster's journal, if it is not the default one")
+	a.outputFlag(c, "text", "json")
+	return c
+}
