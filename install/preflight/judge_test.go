@@ -400,6 +400,9 @@ func TestWhatTheBundleBringsNeedNotBeThere(t *testing.T) {
 	var got []string
 	for _, cmd := range commandsOf(c, "Clusterfile:30") {
 		got = append(got, cmd.Name)
+		if cmd.Firm {
+			t.Errorf("%s is firm, and may be in a package of the bundle", cmd.Name)
+		}
 	}
 	if !slices.Equal(got, []string{"tar", "mount", "ip", "iptables", "nsenter", "tc"}) {
 		t.Errorf("commands %v", got)

@@ -254,7 +254,8 @@ func portsOf(in Inputs, u uses, h cluster.Host) []Port {
 }
 
 // commandsOf are the commands that kubeadm and the kubelet call for; what the
-// bundle brings along need not be there. lvm is who makes volume groups.
+// bundle brings along need not be there. Where it brings packages nobody can
+// tell what is in them, so nothing is firm. lvm is who makes volume groups.
 func commandsOf(c *manifest.Contents, lvm string) []Command {
 	const kubeadm = "kubeadm"
 	list := []Command{
@@ -267,7 +268,21 @@ func commandsOf(c *manifest.Contents, lvm string) []Command {
 	if lvm != "" && !brings(c, "lvm2") && !brings(c, "vgcreate") {
 		list = append(list, Command{"vgcreate", lvm, true})
 	}
+	if packages(c) {
+		for i := range list {
+			list[i].Firm = false
+		}
+	}
 	return list
+}
+
+// packages tells whether the root file system brings packages of an operating
+// system, or archives that its scripts unpack on the host.
+func packages(c *manifest.Contents) bool {
+	return slices.ContainsFunc(c.Files, func(f manifest.File) bool {
+		top, _, below := strings.Cut(f.Path, "/")
+		return f.Type == "file" && below && slices.Contains([]string{"rpm", "deb", "tgz"}, top)
+	})
 }
 
 // brings tells whether the root file system holds a program or its package.
