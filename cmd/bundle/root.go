@@ -98,7 +98,9 @@ func (a *app) root() *cobra.Command {
 		a.buildCmd(), a.keygenCmd(), a.signCmd(),
 		a.verifyCmd(), a.inspectCmd(), a.imagesCmd(), a.chartsCmd(), a.filesCmd(), a.stepsCmd(),
 		a.whyCmd(), a.diffCmd(), a.extractCmd(),
-		a.serveCmd(), a.pushCmd(), a.nodeCmd(), a.versionCmd(), a.docsCmd(),
+		a.serveCmd(), a.pushCmd(),
+		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(),
+		a.nodeCmd(), a.versionCmd(), a.docsCmd(),
 	)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
