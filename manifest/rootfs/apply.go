@@ -126,7 +126,7 @@ func (a *applier) warn(at manifest.Source, format string, args ...any) {
 // config carries out one Config.
 func (a *applier) config(c cluster.Config) error {
 	what := fmt.Sprintf("Config %q", c.Name)
-	target, n, err := a.tree.place(c.Path)
+	target, n, err := a.tree.place(strings.TrimPrefix(path.Clean("/"+c.Path), "/"))
 	switch {
 	case err != nil:
 		a.bad(c.Source, "%s: %s cannot be a file: %v", what, c.Path, err)

@@ -16,6 +16,7 @@ func FuzzApply(f *testing.F) {
 	f.Add("etc/link/x", "overwrite", "value|toBase64|toSecret", "a: b", "kind: Secret", "->/")
 	f.Add("a/../../b", "", "toJson", "a: &a [*a]", "", "->link")
 	f.Add("etc/x.tmpl", "", "", "{{.A}}{{.B}}", "x", "->..")
+	f.Add("none/..", "", "", "x", "y", "->none/../..")
 	f.Fuzz(func(t *testing.T, path, strategy, process, data, old, link string) {
 		if !strings.HasPrefix(link, "->") {
 			link = "->" + link

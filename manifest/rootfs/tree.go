@@ -22,9 +22,10 @@ const (
 const maxLinks = 40
 
 var (
-	errLoop   = errors.New("its links lead in a circle")
-	errNotDir = errors.New("a folder on its way is a file")
-	errIsDir  = errors.New("it is a folder")
+	errLoop    = errors.New("its links lead in a circle")
+	errNowhere = errors.New("a link on its way leads nowhere")
+	errNotDir  = errors.New("a folder on its way is a file")
+	errIsDir   = errors.New("it is a folder")
 )
 
 // node is one file, link or folder.
@@ -114,8 +115,10 @@ func (t *tree) place(p string) (string, *node, error) {
 		}
 		next := here.children[part]
 		if next == nil {
-			left := path.Clean("/" + strings.Join(rest[i:], "/"))
-			return strings.TrimPrefix(path.Join(here.Path, left), "./"), nil, nil
+			if slices.Contains(rest[i:], "..") {
+				return "", nil, errNowhere
+			}
+			return path.Join(here.Path, strings.Join(rest[i:], "/")), nil, nil
 		}
 		if next.Type != typeLink {
 			at = append(at, next)

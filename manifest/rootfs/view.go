@@ -36,7 +36,7 @@ func (v *FS) find(op, name string) (*node, error) {
 	}
 	_, n, err := v.tree.place(name)
 	if err != nil || n == nil {
-		if err == nil || err == errNotDir {
+		if err != errLoop {
 			err = fs.ErrNotExist
 		}
 		return nil, &fs.PathError{Op: op, Path: name, Err: err}
