@@ -134,7 +134,7 @@ func startLocal(_ context.Context, line string) (*process, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
 	p := &process{
 		stdin: ours[0], stdout: ours[1], stderr: ours[2],
-		done: make(chan struct{}), beside: startLocal,
+		done: make(chan struct{}), beside: startLocal, sever: func() {},
 	}
 	var running sync.Mutex // held while the process must not be reaped
 	began := make(chan error)

@@ -18,10 +18,6 @@ const (
 	DefaultGrace          = 2 * time.Second
 )
 
-// maxSessions is how many scripts run at once over one connection: OpenSSH
-// allows ten, and hardened hosts fewer.
-const maxSessions = 4
-
 // Options says how hosts are reached. The zero value is usable.
 type Options struct {
 	// KnownHosts is the file of pinned host keys, in the format of OpenSSH.

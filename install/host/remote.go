@@ -39,7 +39,6 @@ type link struct {
 	client *ssh.Client
 	dead   chan struct{}
 	cause  error // why it ended; valid after dead
-	slots  chan struct{}
 }
 
 // Dial connects to a host, logs in and becomes root. Later calls of its
@@ -110,7 +109,7 @@ func (r *remote) reachable(ctx context.Context) (opener, root, error) {
 		return nil, root{}, err
 	}
 	return func(ctx context.Context, line string) (*process, error) {
-		return r.open(ctx, l, line, true)
+		return r.open(ctx, l, line)
 	}, r.way, nil
 }
 
@@ -175,7 +174,7 @@ func (r *remote) connect(ctx context.Context) (*link, error) {
 		}
 		r.link = l
 	}
-	open := func(ctx context.Context, line string) (*process, error) { return r.open(ctx, l, line, false) }
+	open := func(ctx context.Context, line string) (*process, error) { return r.open(ctx, l, line) }
 	if !r.knowsWay {
 		way, err := r.findWay(ctx, open)
 		if err != nil {
@@ -299,7 +298,6 @@ func (r *remote) login(ctx context.Context) (*link, error) {
 	l := &link{
 		client: ssh.NewClient(client, chans, reqs),
 		dead:   make(chan struct{}),
-		slots:  make(chan struct{}, maxSessions),
 	}
 	go func() {
 		l.cause = l.client.Wait()

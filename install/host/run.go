@@ -31,6 +31,8 @@ type process struct {
 	// beside starts another command line on the same connection, whatever
 	// else runs there.
 	beside opener
+	// sever ends the whole connection, which may hang.
+	sever func()
 	// close drops it: its streams end, and one that is here is killed.
 	close func()
 }
@@ -62,6 +64,8 @@ type machine struct {
 	// reach connects, if that is needed, and says how to start command lines
 	// and how to become root there.
 	reach func(ctx context.Context) (opener, root, error)
+	// patience replaces endTimeout.
+	patience time.Duration
 	// lost is told of scripts that may go on without us.
 	lost func(started)
 }
@@ -123,6 +127,7 @@ func (m *machine) run(ctx context.Context, j job) (err error) {
 	cancelled := ctx.Err() != nil && !(p.ended() && stdout.idle(forever) && stderr.idle(forever))
 	if cancelled && !m.endScript(context.WithoutCancel(ctx), p.beside, j.root, s.who) {
 		m.lost(s.who)
+		p.sever()
 	}
 	p.close()
 	stdin.stop(m.o.Grace)
@@ -229,7 +234,7 @@ func (m *machine) tryBegin(ctx context.Context, open opener, way root) (*session
 // endScript ends a script that runs in the process beside which open starts
 // others. It tells whether that is certain.
 func (m *machine) endScript(ctx context.Context, open opener, way root, who started) bool {
-	ctx, cancel := context.WithTimeout(ctx, m.o.Grace+endTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.o.Grace+m.endLimit())
 	defer cancel()
 	tenths := int(m.o.Grace / (100 * time.Millisecond))
 	err := m.run(ctx, job{
@@ -237,6 +242,13 @@ func (m *machine) endScript(ctx context.Context, open opener, way root, who star
 		private: true, open: open, root: way,
 	})
 	return err == nil
+}
+
+func (m *machine) endLimit() time.Duration {
+	if m.patience > 0 {
+		return m.patience
+	}
+	return endTimeout
 }
 
 // stopped is the error of a script whose context ended.

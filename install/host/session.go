@@ -10,20 +10,31 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// open starts a command line over a connection. slot makes it wait while
-// enough others run there.
-func (r *remote) open(ctx context.Context, l *link, line string, slot bool) (*process, error) {
-	release := func() {}
-	if slot {
-		select {
-		case l.slots <- struct{}{}:
-			release = sync.OnceFunc(func() { <-l.slots })
-		case <-ctx.Done():
-			return nil, r.interrupted(ctx)
-		case <-l.dead:
-			return nil, r.noSession(l, l.cause)
-		}
+// open starts a command line over a connection. Where the server opens no
+// further session on it (MaxSessions), a connection is made for this one.
+func (r *remote) open(ctx context.Context, l *link, line string) (*process, error) {
+	p, err := r.session(ctx, l, line)
+	if _, refused := errors.AsType[*ssh.OpenChannelError](err); !refused {
+		return p, err
 	}
+	extra, loginErr := r.login(ctx)
+	if loginErr != nil {
+		return nil, loginErr
+	}
+	if p, err = r.session(ctx, extra, line); err != nil {
+		_ = extra.client.Close()
+		return nil, err
+	}
+	drop := p.close
+	p.close = sync.OnceFunc(func() {
+		drop()
+		_ = extra.client.Close()
+	})
+	return p, nil
+}
+
+// session starts a command line over a connection.
+func (r *remote) session(ctx context.Context, l *link, line string) (*process, error) {
 	type answer struct {
 		ch   ssh.Channel
 		reqs <-chan *ssh.Request
@@ -44,11 +55,9 @@ func (r *remote) open(ctx context.Context, l *link, line string, slot bool) (*pr
 				_ = late.ch.Close()
 			}
 		}()
-		release()
 		return nil, r.interrupted(ctx)
 	}
 	if a.err != nil {
-		release()
 		return nil, r.noSession(l, a.err)
 	}
 	p := &process{
@@ -56,11 +65,11 @@ func (r *remote) open(ctx context.Context, l *link, line string, slot bool) (*pr
 		done:  make(chan struct{}),
 		close: sync.OnceFunc(func() { _ = a.ch.Close() }),
 		beside: func(ctx context.Context, line string) (*process, error) {
-			return r.open(ctx, l, line, false)
+			return r.open(ctx, l, line)
 		},
+		sever: func() { _ = l.client.Close() },
 	}
 	go func() {
-		defer release()
 		p.end = watch(a.reqs)
 		close(p.done)
 		for req := range a.reqs {
