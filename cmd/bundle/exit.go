@@ -9,7 +9,13 @@ import (
 	"strings"
 
 	"bundle/archive"
+	"bundle/install"
+	"bundle/install/engine"
+	"bundle/install/plan"
 	"bundle/manifest"
+	"bundle/manifest/cluster"
+	"bundle/manifest/kubeadm"
+	"bundle/manifest/rootfs"
 	"bundle/pack"
 	"bundle/verify"
 )
@@ -66,6 +72,7 @@ func (e silent) Unwrap() error { return e.err }
 // exitCode says how the program ends for err.
 func exitCode(ctx context.Context, err error) int {
 	var usage usageError
+	var refused *engine.RefusedError
 	switch {
 	case err == nil:
 		return exitDone
@@ -74,6 +81,9 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, &usage),
 		errors.Is(err, pack.ErrInput),
 		errors.Is(err, manifest.ErrReference),
+		errors.Is(err, cluster.ErrSyntax), errors.Is(err, rootfs.ErrApply), errors.Is(err, kubeadm.ErrInput),
+		errors.Is(err, plan.ErrPlan), errors.Is(err, install.ErrInput),
+		errors.As(err, &refused) && refused.Usage(),
 		errors.Is(err, archive.ErrFormat), errors.Is(err, archive.ErrVersion):
 		return exitUsage
 	case errors.Is(err, verify.ErrUntrusted), errors.Is(err, verify.ErrUnsigned):

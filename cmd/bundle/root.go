@@ -92,7 +92,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.logLevel, "log-level", "warn", "debug|info|warn|error")
 	f.StringVar(&a.logFormat, "log-format", "text", "text|json")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return hint(usageError{err}, "bundle %s --help shows the flags and an example", strings.TrimPrefix(cmd.CommandPath(), "bundle "))
+		return hint(usageError{err}, "%s --help shows the flags and an example", cmd.CommandPath())
 	})
 	root.AddCommand(
 		a.buildCmd(), a.keygenCmd(), a.signCmd(),
