@@ -246,31 +246,31 @@ func (a *api) deleteNode(ctx context.Context, name string) error {
 	return nil
 }
 
-// waitHealthy waits until the API server answers, or gives its last word.
-func (n *Nodes) waitHealthy(parent context.Context, h host.Host) (*api, error) {
-	ctx, cancel := context.WithTimeout(parent, n.o.APITimeout)
-	defer cancel()
-	for {
+// apiEvery is how often an API server that does not answer is asked again.
+const apiEvery = 2 * time.Second
+
+// waitHealthy waits until the API server answers, or gives its last word. A
+// question that is under way when the time is over gets its answer.
+func (n *Nodes) waitHealthy(ctx context.Context, h host.Host) (*api, error) {
+	for until := time.Now().Add(n.o.APITimeout); ; {
 		a, err := n.api(ctx, h)
 		if err == nil {
 			if err = a.healthy(ctx); err == nil {
 				return a, nil
 			}
 		}
-		if parent.Err() != nil {
-			return nil, context.Cause(parent)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
-		if own, ok := errors.AsType[*Error](err); ok {
-			return nil, own
+		left := time.Until(until)
+		if _, own := errors.AsType[*Error](err); own || left <= 0 {
+			return nil, err
 		}
-		t := time.NewTimer(2 * time.Second)
+		t := time.NewTimer(min(left, apiEvery))
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			if parent.Err() != nil {
-				return nil, context.Cause(parent)
-			}
-			return nil, err
+			return nil, context.Cause(ctx)
 		case <-t.C:
 		}
 	}

@@ -29,6 +29,7 @@ if [ -n "$AUDIT" ] && [ -e "$ROOTFS/statics/audit-policy.yml" ]; then
 	mkdir -p "$ROOT/etc/kubernetes" "$ROOT/var/log/kubernetes"
 	cp -f "$ROOTFS/statics/audit-policy.yml" "$ROOT/etc/kubernetes/audit-policy.yml"
 fi
+if [ ! -e "$STATE.cni" ]; then ls -A "$ROOT/etc/cni/net.d" >"$STATE.cni" 2>/dev/null || true; fi
 code=0
 kubeadm "$VERB" --config "$CONFIG" $FLAGS </dev/null || code=$?
 if [ "$code" = 0 ] && [ "$VERB" = init ]; then

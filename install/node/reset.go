@@ -46,7 +46,11 @@ if [ -n "$RETRY" ]; then
 fi
 empty "$ROOT/etc/kubernetes"
 empty "$ROOT/var/lib/etcd"
-empty "$ROOT/etc/cni/net.d"
+# What was there before Kubernetes stays: podman's network, say.
+for f in "$ROOT"/etc/cni/net.d/* "$ROOT"/etc/cni/net.d/.[!.]*; do
+	[ -e "$f" ] || continue
+	grep -qxF -- "$(basename "$f")" "$STATE.cni" 2>/dev/null || empty "$f"
+done
 empty "$ROOT/var/lib/cni"
 empty "$ROOT/var/lib/kubelet"
 rm -rf "$ROOT/var/log/kubernetes"
@@ -69,7 +73,7 @@ if [ -e "$config" ] && [ -e "$sum" ] && [ "$(sha256sum "$config" | cut -d ' ' -f
 	did "removed $config"
 	if [ -e "$config.before-bundle" ]; then mv "$config.before-bundle" "$config"; did "put the one from before back"; fi
 fi
-rm -f "$CONFIG" "$CONFIG.issue" "$STATE" "$STATE.new" "$LOCK"
+rm -f "$CONFIG" "$CONFIG.issue" "$STATE" "$STATE.new" "$STATE.cni" "$STATE.login" "$LOCK"
 exit 0
 `
 
