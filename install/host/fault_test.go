@@ -567,7 +567,7 @@ func TestInputThatNeverComesHoldsNothingUp(t *testing.T) {
 func TestTalkingServiceHoldsNothingUp(t *testing.T) {
 	needRoot(t)
 	o := options(t)
-	o.Grace = 50 * time.Millisecond
+	o.Linger = 50 * time.Millisecond
 	h := Local("h", o)
 	var out bytes.Buffer
 	err := h.Run(soon(t), Command{Script: "(for i in $(seq 300); do echo x; sleep 0.01; done) & echo $!", Stdout: &out})
@@ -576,5 +576,51 @@ func TestTalkingServiceHoldsNothingUp(t *testing.T) {
 	}
 	if len(out.String()) > 2*200 {
 		t.Error("it was listened to until it fell silent")
+	}
+}
+
+// Where the stopping script itself cannot run, the group is killed anyway.
+func TestNothingOfAStoppedScriptIsLeftHere(t *testing.T) {
+	needRoot(t)
+	h := Local("h", options(t))
+	h.(*local).patience = time.Nanosecond
+	h.(*local).o.Grace = 0
+	ctx, cancel := context.WithCancel(soon(t))
+	pid, done := begun(t, ctx, h, "trap '' TERM; sleep 300")
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if running(pid) {
+		t.Error("the stopped script goes on")
+	}
+}
+
+func TestAddressesThatNoHostCanConnectTo(t *testing.T) {
+	s := newServer(t)
+	h := mustDial(t, s.start(), options(t))
+	for _, a := range [][2]string{{"tcp", "10.0.0.1"}, {"tcp", "10.0.0.1:http"}, {"tcp", "10.0.0.1:70000"}, {"udp", "10.0.0.1:53"}, {"unix", "/run/x"}} {
+		if _, err := h.DialContext(soon(t), a[0], a[1]); !errors.Is(err, ErrTarget) {
+			t.Errorf("%v gives %v", a, err)
+		}
+	}
+	if s.count() != 1 {
+		t.Error("the connection was given up for it")
+	}
+}
+
+func TestDialStopsWithItsContext(t *testing.T) {
+	for _, forward := range []bool{true, false} {
+		s := newServer(t)
+		s.forward = forward
+		h := mustDial(t, s.start(), options(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := h.DialContext(ctx, "tcp", "127.0.0.1:1"); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := Local("h", options(t)).DialContext(soon(t), "tcp", "127.0.0.1:0"); !errors.Is(err, ErrTarget) {
+		t.Errorf("got %v", err)
 	}
 }

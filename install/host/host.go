@@ -13,8 +13,9 @@ import (
 type Host interface {
 	// Name is what the user calls the host: its address in the Clusterfile.
 	Name() string
-	// Run runs a script with bash, as root. A script that ends with another
-	// code than 0 gives an [*ExitError].
+	// Run runs a script with bash, as root, with root's usual PATH. A script
+	// that ends with another code than 0 gives an [*ExitError]. When ctx ends,
+	// so do all its processes; what it left in the background before stays.
 	Run(ctx context.Context, c Command) error
 	// ReadFile reads a file of at most limit bytes. It errs with
 	// fs.ErrNotExist where there is none.

@@ -16,6 +16,7 @@ const (
 	DefaultKeepAlive      = 10 * time.Second
 	DefaultRetries        = 2
 	DefaultGrace          = 2 * time.Second
+	DefaultLinger         = 5 * time.Second
 )
 
 // Options says how hosts are reached. The zero value is usable.
@@ -51,9 +52,12 @@ type Options struct {
 	// OnRetry is told of every connect that will be repeated.
 	OnRetry func(host string, attempt int, reason error)
 	// Grace is how long a stopped script has between the signals TERM and
-	// KILL, and how long output of what it left in the background is waited
-	// for; 0 is [DefaultGrace].
+	// KILL; 0 is [DefaultGrace].
 	Grace time.Duration
+	// Linger is how long a script that ended is listened to in silence, if
+	// something that it left in the background still holds its output; 0 is
+	// [DefaultLinger].
+	Linger time.Duration
 	// Agent is the socket of the SSH agent; empty is SSH_AUTH_SOCK.
 	Agent string
 	// Home is the user's home, which default keys and ~ start from; empty is
@@ -101,6 +105,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Grace == 0 {
 		o.Grace = DefaultGrace
+	}
+	if o.Linger == 0 {
+		o.Linger = DefaultLinger
 	}
 	if o.Agent == "" {
 		o.Agent = os.Getenv("SSH_AUTH_SOCK")

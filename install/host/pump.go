@@ -73,15 +73,15 @@ func (p *pump) idle(d time.Duration) bool {
 	return since != 0 && time.Since(time.Unix(0, since)) >= d
 }
 
-// idleRounds is how many times grace a script that ended is listened to, if
+// lateRounds is how many times linger a script that ended is listened to, if
 // what it left in the background never falls silent.
-const idleRounds = 8
+const lateRounds = 4
 
 // drain waits for the rest of the output of a script that ended. What it left
 // in the background may hold the streams open for ever, so they are given up
-// when nothing came for grace, or too much after the end.
-func drain(ctx context.Context, grace time.Duration, pumps ...*pump) {
-	tick := time.NewTicker(min(max(grace/8, time.Millisecond), time.Second))
+// when nothing came for linger, or too much after the end.
+func drain(ctx context.Context, linger time.Duration, pumps ...*pump) {
+	tick := time.NewTicker(min(max(linger/8, time.Millisecond), time.Second))
 	defer tick.Stop()
 	start := time.Now()
 	for _, p := range pumps {
@@ -90,8 +90,8 @@ func drain(ctx context.Context, grace time.Duration, pumps ...*pump) {
 			case <-p.done:
 				open = false
 			case <-tick.C:
-				late := time.Since(start) > idleRounds*grace
-				open = !p.idle(grace) && !(late && p.idle(0))
+				late := time.Since(start) > lateRounds*linger
+				open = !p.idle(linger) && !(late && p.idle(0))
 			case <-ctx.Done():
 				return
 			}

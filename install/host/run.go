@@ -12,9 +12,11 @@ import (
 )
 
 // startTimeout bounds how long a shell may take to start: sudo asks name
-// services, and those may be slow. endTimeout bounds stopping a script.
+// services, and those may be slow. settle is how long the result of one that
+// did not start may take. endTimeout bounds stopping a script.
 const (
 	startTimeout = 60 * time.Second
+	settle       = 10 * time.Second
 	endTimeout   = 15 * time.Second
 )
 
@@ -114,12 +116,12 @@ func (m *machine) run(ctx context.Context, j job) (err error) {
 
 	select {
 	case <-p.done:
-		grace := m.o.Grace
+		linger := m.o.Linger
 		if j.private {
-			grace = forever
+			linger = forever
 		}
 		if p.end.lost == nil {
-			drain(ctx, grace, stdout, stderr)
+			drain(ctx, linger, stdout, stderr)
 		}
 	case <-ctx.Done():
 	}
@@ -220,7 +222,7 @@ func (m *machine) tryBegin(ctx context.Context, open opener, way root) (*session
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-	case <-time.After(m.o.Grace):
+	case <-time.After(settle):
 	}
 	p.close()
 	<-p.done

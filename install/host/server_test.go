@@ -369,6 +369,7 @@ func options(t *testing.T) Options {
 		Agent:      filepath.Join(dir, "no-agent"),
 		Backoff:    func(int) time.Duration { return 0 },
 		Grace:      300 * time.Millisecond,
+		Linger:     time.Second,
 	}
 }
 

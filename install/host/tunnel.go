@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,6 +16,9 @@ import (
 // DialContext implements [Host]. Where the SSH server forwards no
 // connections, bash makes them.
 func (r *remote) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := checkDial(network, address); err != nil {
+		return nil, r.noTarget(address, err)
+	}
 	for again := false; ; again = true {
 		l, err := r.connected(ctx)
 		if err != nil {
@@ -31,14 +34,33 @@ func (r *remote) DialContext(ctx context.Context, network, address string) (net.
 			return nil, r.interrupted(ctx)
 		case ok && refused.Reason == ssh.ConnectionFailed:
 			return nil, r.noTarget(address, errors.New(refused.Message))
-		case ok && strings.HasPrefix(network, "tcp"):
+		case ok && network != "unix":
 			return r.dialByShell(ctx, address)
-		case ok || l.alive():
+		case ok:
 			return nil, r.noTarget(address, err)
-		case again:
-			return nil, r.noSession(l, err)
+		}
+		if err = r.noSession(l, err); again {
+			return nil, err
 		}
 	}
+}
+
+// checkDial refuses what no host can connect to.
+func checkDial(network, address string) error {
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return err
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return fmt.Errorf("%q is no port", port)
+		}
+	case "unix":
+	default:
+		return net.UnknownNetworkError(network)
+	}
+	return nil
 }
 
 // noTarget says that the host does not reach an address.
