@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"bundle/manifest/cluster"
 )
@@ -128,13 +127,9 @@ func TestHostileTemplates(t *testing.T) {
 		"a loop inside a definition": `{{define "a"}}{{range 1000000000}}{{end}}{{end}}{{template "a"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			start := time.Now()
 			_, err := Apply(memory{"etc/x.tmpl": text}, nil, map[string]string{"A": "aaaaaaaa", "Long": strings.Repeat("&", 10000)})
 			if !errors.Is(err, ErrApply) {
 				t.Errorf("got %v", err)
-			}
-			if d := time.Since(start); d > 20*time.Second {
-				t.Errorf("took %v", d)
 			}
 			if err != nil && len(err.Error()) > 500 {
 				t.Errorf("an error of %d bytes", len(err.Error()))
