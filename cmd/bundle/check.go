@@ -38,7 +38,7 @@ BUNDLE it is read from there instead. -o html is a report to print and to sign.`
 			if err != nil {
 				return err
 			}
-			sess, err := a.session(j, &f, install.Options{})
+			sess, err := a.session(j, &f, install.Options{Policy: nobody})
 			if err != nil {
 				return err
 			}

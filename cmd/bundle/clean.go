@@ -36,7 +36,7 @@ BUNDLE it is worked out from there. It asks first, and can be run again.`,
 			if err != nil {
 				return err
 			}
-			sess, err := a.session(j, &f, install.Options{})
+			sess, err := a.session(j, &f, install.Options{Policy: nobody})
 			if err != nil {
 				return err
 			}

@@ -84,10 +84,7 @@ func (a *app) install(ctx context.Context, f *installFlags, args []string) error
 	if err != nil {
 		return err
 	}
-	a.warn(j)
-	for _, w := range j.Plan.Warnings {
-		fmt.Fprintf(a.stderr, "warning: %s%s\n", prefix(string(w.Source)), w.Text)
-	}
+	a.warn(j, j.Plan.Warnings...)
 	if err := a.rehearsed(ctx, j); err != nil {
 		return err
 	}
@@ -322,13 +319,6 @@ func clusterfileOf(j *install.Job) string {
 		}
 	}
 	return "Clusterfile"
-}
-
-func prefix(source string) string {
-	if source == "" {
-		return ""
-	}
-	return source + ": "
 }
 
 // runAsJSON prints the report of a run, whether it went well or not.

@@ -10,6 +10,7 @@ import (
 	"bundle/install/host"
 	"bundle/install/journal"
 	"bundle/install/preflight"
+	"bundle/install/site"
 )
 
 // sessionFlags say how hosts are worked with.
@@ -27,6 +28,9 @@ func (f *sessionFlags) flags(c *cobra.Command) {
 	fs.StringVar(&f.state, "state", "", "folder for this cluster's journal, logs, pinned host keys and the registry's authority (default: one for each cluster name)")
 	fs.BoolVar(&f.strict, "strict-host-keys", false, "refuse hosts whose SSH key is not pinned yet, instead of pinning it")
 }
+
+// nobody is the policy of sessions that put no bundle anywhere.
+var nobody = site.Policy{SkipSignature: true}
 
 // session makes the session of a job.
 func (a *app) session(j *install.Job, f *sessionFlags, o install.Options) (*install.Session, error) {
@@ -73,7 +77,7 @@ Nothing is written on any host.`,
 			if err != nil {
 				return err
 			}
-			sess, err := a.session(j, &f, install.Options{Resuming: resuming(f.state, j)})
+			sess, err := a.session(j, &f, install.Options{Policy: nobody, Resuming: resuming(f.state, j)})
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"bundle/install"
+	"bundle/install/plan"
+	"bundle/manifest"
 	"bundle/manifest/cluster"
 )
 
@@ -128,13 +130,23 @@ func (a *app) load(ctx context.Context, t *trust, s *siteFlags, paths []string) 
 	return j, done, err
 }
 
-// warn prints the oddities of a job's inputs.
-func (a *app) warn(j *install.Job) {
-	for _, w := range j.Warnings {
-		if w.Source != "" {
-			fmt.Fprintf(a.stderr, "warning: %s: %s\n", w.Source, w.Text)
-			continue
+// warn prints the oddities of a job's inputs and of its plan, each once.
+func (a *app) warn(j *install.Job, more ...plan.Warning) {
+	said := map[string]bool{}
+	say := func(source manifest.Source, text string) {
+		line := text
+		if source != "" {
+			line = string(source) + ": " + text
 		}
-		fmt.Fprintf(a.stderr, "warning: %s\n", w.Text)
+		if !said[line] {
+			said[line] = true
+			fmt.Fprintf(a.stderr, "warning: %s\n", line)
+		}
+	}
+	for _, w := range j.Warnings {
+		say(w.Source, w.Text)
+	}
+	for _, w := range more {
+		say(w.Source, w.Text)
 	}
 }
