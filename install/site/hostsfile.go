@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"bundle/manifest/cluster"
 )
 
 const (
@@ -39,11 +41,23 @@ func (s *Site) hostsLines(name string) ([]string, error) {
 		}
 		return nil
 	}
-	if err := add(s.o.APIServer, apiServerName); err != nil {
-		return nil, err
+	// A site with a load balancer of its own says so by an alias. The host that
+	// the first API server starts on asks that one, which is there before the
+	// balancer can know it.
+	balanced := name != s.o.Servers[0] && slices.ContainsFunc(s.o.Aliases, func(a cluster.Alias) bool {
+		return slices.Contains(a.Names, apiServerName)
+	})
+	if !balanced {
+		if err := add(s.o.APIServer, apiServerName); err != nil {
+			return nil, err
+		}
 	}
 	for _, a := range s.o.Aliases {
-		if err := add(a.IP, a.Names...); err != nil {
+		names := a.Names
+		if !balanced {
+			names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == apiServerName })
+		}
+		if err := add(a.IP, names...); err != nil {
 			return nil, err
 		}
 	}

@@ -67,6 +67,24 @@ func TestNodesSpreadOverServersAndServersAskThemselves(t *testing.T) {
 	}
 }
 
+func TestALoadBalancerOfTheSiteIsAskedByAllButTheFirstMaster(t *testing.T) {
+	s := sample(t, "10.0.0.1", "10.0.0.2")
+	s.o.Aliases = []cluster.Alias{{IP: "10.9.9.9", Names: []string{"lb.example.com", apiServerName}}}
+	for name, want := range map[string]string{
+		"10.0.0.1": "10.0.0.1 apiserver.cluster.local\n10.9.9.9 lb.example.com",
+		"10.0.0.2": "10.9.9.9 lb.example.com apiserver.cluster.local",
+		"10.0.0.7": "10.9.9.9 lb.example.com apiserver.cluster.local",
+	} {
+		lines, err := s.hostsLines(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(lines, "\n"); !strings.HasSuffix(got, want) || strings.Count(got, apiServerName) != 1 {
+			t.Errorf("%s has\n%s", name, got)
+		}
+	}
+}
+
 func TestWhatSystemdIsTold(t *testing.T) {
 	s := sample(t, "10.0.0.1")
 	bundles := []placed{

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -412,5 +413,20 @@ func TestSecretsAreInTheTextAlone(t *testing.T) {
 	c.Text = nil
 	if s := fmt.Sprintf("%+v %v", c, ticketOfTests); strings.Contains(s, "0123456789abcdef") || strings.Contains(s, "cdcdcd") {
 		t.Errorf("a secret is in %s", s)
+	}
+}
+
+// TestKubeadmItselfReadsThem asks the real program, where test/kube has built
+// it.
+func TestKubeadmItselfReadsThem(t *testing.T) {
+	dir := os.Getenv("KUBE_BIN")
+	if dir == "" {
+		t.Skip("KUBE_BIN does not name a folder with kubeadm")
+	}
+	for _, name := range []string{"native-init", "native-join", "native-issue"} {
+		out, err := exec.Command(filepath.Join(dir, "kubeadm"), "config", "validate", "--config", filepath.Join("testdata", name+".yaml")).CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != "ok" {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
 	}
 }
