@@ -52,7 +52,8 @@ type Job struct {
 	// Warnings are those of the inputs; those of the plan are in it.
 	Warnings []cluster.Warning
 
-	known *Record
+	known     *Record
+	nodePorts []int
 }
 
 // ReadCluster reads the Clusterfile, or makes the cluster of the short form.

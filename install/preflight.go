@@ -14,9 +14,14 @@ import (
 // gathers bounds how many hosts are looked at at once.
 const gathers = 16
 
-// Needs is what the install asks of the hosts.
-func (j *Job) Needs() preflight.Needs {
-	in := preflight.Inputs{Contents: j.Bundle.Contents, Cluster: j.Cluster, Steps: j.Plan.Steps, KubeVersion: j.kubeVersion()}
+// Needs is what the install asks of the hosts. inPlace tells that the bundle is
+// served from where it lies, if master0 is this machine. The node ports that
+// services take are known after a rehearsal.
+func (j *Job) Needs(inPlace bool) preflight.Needs {
+	in := preflight.Inputs{
+		Contents: j.Bundle.Contents, Cluster: j.Cluster, Steps: j.Plan.Steps, KubeVersion: j.kubeVersion(),
+		InPlace: inPlace, NodePorts: j.nodePorts,
+	}
 	for _, b := range j.Bundles {
 		in.BundleSize += b.Size
 	}
@@ -38,7 +43,7 @@ func (j *Job) kubeVersion() string {
 
 // Preflight looks at every host and touches nothing.
 func (s *Session) Preflight(ctx context.Context) (preflight.Report, error) {
-	needs := s.job.Needs()
+	needs := s.job.Needs(s.o.InPlace)
 	needs.Resuming, needs.Ignore = s.o.Resuming, s.o.Ignore
 	facts := make([]preflight.HostFacts, len(s.job.Cluster.Hosts))
 	sem := make(chan struct{}, gathers)
@@ -98,5 +103,9 @@ func (j *Job) Rehearse(ctx context.Context, o RehearseOptions) (*rehearse.Report
 	case !errors.Is(err, kubeadm.ErrVersion):
 		return nil, err
 	}
-	return rehearse.Run(ctx, in)
+	r, err := rehearse.Run(ctx, in)
+	if err == nil {
+		j.nodePorts = r.NodePorts
+	}
+	return r, err
 }
