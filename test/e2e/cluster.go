@@ -13,7 +13,7 @@ type Cluster struct{ On *Host }
 
 // Kubectl gives what kubectl prints on the host.
 func (c Cluster) Kubectl(ctx context.Context, args string) (string, error) {
-	return c.On.Run(ctx, "export KUBECONFIG=/etc/kubernetes/admin.conf; kubectl "+args)
+	return c.On.Run(ctx, "export KUBECONFIG=/etc/kubernetes/admin.conf; kubectl --cache-dir=/tmp/kubectl "+args)
 }
 
 type object struct {

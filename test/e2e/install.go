@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -48,6 +49,10 @@ func NewSite(lan *LAN, bundle string, b *Bundles, masters, nodes int) (*Site, er
 // Command is one of the program's, run where only the hosts can be reached,
 // with a home of its own.
 func (s *Site) Command(ctx context.Context, args ...string) *exec.Cmd {
+	// By default root keeps a cluster's records where all runs would share them.
+	if slices.Contains([]string{"preflight", "install", "status", "check", "clean"}, args[0]) {
+		args = append(args, "--state", filepath.Join(s.LAN.dir, "state"))
+	}
 	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", s.LAN.Namespace(), s.Bundle}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME="+s.home(), "XDG_STATE_HOME=", "XDG_CONFIG_HOME=", "XDG_CACHE_HOME=", "SSH_AUTH_SOCK=")
 	cmd.Dir = s.LAN.dir

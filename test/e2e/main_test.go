@@ -61,7 +61,7 @@ func newLAN(t *testing.T, n int) *LAN {
 	t.Cleanup(func() {
 		if t.Failed() && os.Getenv("KEEP") != "" {
 			t.Logf("kept: %s", lan.dir)
-			select {} // the hosts die with us
+			select {} // until somebody kills us
 		}
 		if err := lan.Close(); err != nil {
 			t.Error(err)

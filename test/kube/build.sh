@@ -10,7 +10,7 @@ set=${2:-api}
 : "${GO:=go}"
 export CGO_ENABLED=0 GOFLAGS=-trimpath GOWORK=off
 
-key=$({ cat go.mod go.sum kwok/go.mod kwok/go.sum build.sh coredns/main.go; "$GO" version; } | sha256sum | cut -c1-16)
+key=$({ cat go.mod go.sum kwok/go.mod kwok/go.sum coredns/go.mod coredns/go.sum coredns/main.go build.sh; "$GO" version; } | sha256sum | cut -c1-16)
 bin=$cache/$key/bin
 echo "$bin"
 [ "$set" != where ] || exit 0
@@ -48,4 +48,4 @@ for name in kubeadm kube-proxy kubelet; do
 	build $name k8s.io/kubernetes/cmd/$name
 done
 build etcdctl go.etcd.io/etcd/etcdctl/v3
-build coredns ./coredns
+build coredns . coredns

@@ -3,7 +3,6 @@
 package kube
 
 import (
-	_ "github.com/coredns/coredns/coremain"
 	_ "go.etcd.io/etcd/etcdctl/v3"
 	_ "go.etcd.io/etcd/server/v3"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"

@@ -2,7 +2,7 @@
 # Undoes what init.sh did, and what pods leave behind; after kubeadm reset.
 systemctl disable -q --now kubelet containerd
 pkill -x containerd-shim # its whole name is longer than the kernel keeps
-for m in $(awk '$2 ~ "^/(run/containerd|var/lib/kubelet|run/netns/cni-)" {print $2}' /proc/mounts | sort -r); do
+for m in $(awk '$2 ~ "^/(run/containerd/|var/lib/kubelet/|run/netns/cni-)" {print $2}' /proc/mounts | sort -r); do
 	umount -l "$m"
 done
 ip link del cni0 2>/dev/null
