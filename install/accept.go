@@ -111,7 +111,7 @@ func (s *Session) pullSamples(ctx context.Context) []check.RegistryAnswer {
 	}
 	name := s.job.Cluster.Registry.URL()
 	var out []check.RegistryAnswer
-	for _, m := range s.job.Masters() {
+	for _, m := range plan.Servers(s.job.Cluster) {
 		answer := check.RegistryAnswer{Host: m, Name: name, Image: rec.Sample.Name}
 		conf, err := s.registryTLS()
 		if err != nil {

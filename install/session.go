@@ -14,6 +14,7 @@ import (
 	"bundle/install/journal"
 	"bundle/install/kube"
 	"bundle/install/node"
+	"bundle/install/plan"
 	"bundle/install/site"
 	"bundle/manifest/kubeadm"
 )
@@ -87,7 +88,7 @@ func NewSession(j *Job, o Options) (*Session, error) {
 	}
 	s := &Session{job: j, o: o, hosts: host.NewSet(j.Cluster, o.Host)}
 	s.site, err = site.New(site.Options{
-		Servers: j.Masters(), State: dir, Policy: o.Policy, Registry: j.Cluster.Registry,
+		Servers: plan.Servers(j.Cluster), State: dir, Policy: o.Policy, Registry: j.Cluster.Registry,
 		Aliases: j.Cluster.Aliases, Runtime: j.Cluster.Runtime, Binary: o.Binary, InPlace: o.InPlace,
 	})
 	if err != nil {
@@ -186,7 +187,7 @@ func (s *Session) dropCluster() {
 // registries are the addresses that hosts pull from.
 func (s *Session) registries() []string {
 	var out []string
-	for _, m := range s.job.Masters() {
+	for _, m := range plan.Servers(s.job.Cluster) {
 		out = append(out, fmt.Sprintf("https://%s:%d", m, s.job.Cluster.Registry.Port))
 	}
 	return out

@@ -365,6 +365,20 @@ func TestTablesBecomeTypedSteps(t *testing.T) {
 	}
 }
 
+func TestRegistryIsOnOneMasterWhereTheClusterfileSaysSo(t *testing.T) {
+	img := newImage(t)
+	for ha, want := range map[bool]int{true: 3, false: 1} {
+		c := parseCluster(t, "Clusterfile", since09, cluster.Options{})
+		c.Registry.HA = ha
+		p := mustMake(t, Input{Contents: img.contents, Cluster: c})
+		for _, id := range []string{"registry.place", "registry.start"} {
+			if s, _ := p.Step(id); len(s.Hosts) != want {
+				t.Errorf("ha %v: %s on %v", ha, id, s.Hosts)
+			}
+		}
+	}
+}
+
 func TestNeedsNetwork(t *testing.T) {
 	local := map[string]bool{"sea.hub": true}
 	for script, want := range map[string]string{

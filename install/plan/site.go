@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"bundle/manifest"
+	"bundle/manifest/cluster"
 )
 
 // own makes one of the installer's own steps, all of which can be run again.
@@ -25,13 +26,22 @@ func (b *builder) preflight() {
 	b.add(s)
 }
 
+// Servers gives the addresses of the masters that serve the registry: all of
+// them, or the first one where the Clusterfile wants only one.
+func Servers(c *cluster.Cluster) []string {
+	var out []string
+	for _, h := range c.Hosts {
+		if h.Master() && (len(out) == 0 || c.Registry.HA) {
+			out = append(out, h.Address)
+		}
+	}
+	return out
+}
+
 // registry adds the steps that make the bundle's registry answer on site.
 func (b *builder) registry() {
 	c := b.in.Cluster
-	masters := b.masters()
-	if !c.Registry.HA {
-		masters = masters[:1]
-	}
+	masters := Servers(c)
 	pin := map[string]any{"indexDigest": b.in.IndexDigest.String()}
 	s := own("registry.place", PhaseRegistry, KindBundlePlace, masters, "Put the bundle %s %s and the program that serves it on the host", b.in.Contents.Name, b.in.Contents.Version)
 	s.Args = args(pin)
@@ -56,7 +66,7 @@ func (b *builder) registryContent() string {
 	h := newSum()
 	h.add(c.Registry.URL(), c.Registry.Username, c.Registry.External, fmt.Sprint(c.Registry.HA, c.Registry.Insecure))
 	h.add(c.Registry.CertNames...)
-	h.add(b.masters()...)
+	h.add(Servers(c)...)
 	for _, a := range c.Aliases {
 		h.add(append([]string{a.IP}, a.Names...)...)
 	}
