@@ -46,6 +46,9 @@ BUNDLE it is worked out from there. It asks first, and can be run again.`,
 				return err
 			}
 			defer closeJournal(jrn)
+			if _, err := attach(ctx, sess, jrn); err != nil {
+				return err
+			}
 			if err := a.agree(j.Clean, jrn.State(), yes); err != nil {
 				return err
 			}

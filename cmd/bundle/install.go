@@ -113,14 +113,10 @@ func (a *app) perform(ctx context.Context, f *installFlags, j *install.Job, s *i
 		return err
 	}
 	defer closeJournal(jrn)
-	mirror, err := s.Mirror(ctx)
-	if err != nil {
+	if reached, err := attach(ctx, s, jrn); !reached {
 		return a.unreachable(ctx, s, err)
-	}
-	if mirror != nil {
-		if err := jrn.Attach(ctx, mirror); err != nil {
-			return err
-		}
+	} else if err != nil {
+		return err
 	}
 	if err := a.agree(j.Plan, jrn.State(), f.yes); err != nil {
 		return err
@@ -137,6 +133,19 @@ func (a *app) perform(ctx context.Context, f *installFlags, j *install.Job, s *i
 	}
 	a.summary(j, r)
 	return nil
+}
+
+// attach has the journal followed by its copy on the first master. reached is
+// false where that machine could not be asked.
+func attach(ctx context.Context, s *install.Session, jrn *journal.Journal) (reached bool, err error) {
+	mirror, err := s.Mirror(ctx)
+	if err != nil {
+		return false, err
+	}
+	if mirror == nil {
+		return true, nil
+	}
+	return true, jrn.Attach(ctx, mirror)
 }
 
 // unreachable says what a look at all hosts says, which is more than that one
