@@ -13,6 +13,8 @@ for pair in zstd:zstd tar:tar skopeo:skopeo podman:podman containerd:containerd 
 done
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+		# A fresh machine knows no packages yet.
+		apt-get update -qq || echo "apt-get update failed; trying with the lists that are there"
 		# shellcheck disable=SC2086
 		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing >/dev/null ||
 			echo "left out: apt-get did not install$missing"
