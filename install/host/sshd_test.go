@@ -29,8 +29,7 @@ type sshd struct {
 	wg    sync.WaitGroup
 }
 
-// The users beside root, all with the password "s3same open": one that may run sudo
-// with its password, one without, and one that may not.
+// sshdPassword is that of all users.
 const sshdPassword = "s3same open"
 
 // newSSHD starts a server on a loopback port; config are further lines of its
@@ -60,7 +59,7 @@ func newSSHD(t *testing.T, config ...string) *sshd {
 	}
 	crypted := strings.TrimSpace(string(hash))
 	passwd, shadow, group := "root:x:0:0:root:"+s.dir+"/root:/bin/bash\nsshd:x:990:65534::/run/sshd:/usr/sbin/nologin\n", "root:"+crypted+":19000:0:99999:7:::\nsshd:!:19000::::::\n", "root:x:0:\nnogroup:x:65534:\n"
-	for i, user := range []string{"withpw", "nopw", "nosudo", "sh"} {
+	for i, user := range []string{"withpw", "nopw", "nosudo", "sh", "pty", "tty"} {
 		home, shell := filepath.Join(s.dir, "home-"+user), "/bin/bash"
 		if user == "sh" {
 			shell = "/bin/sh"
@@ -80,7 +79,8 @@ func newSSHD(t *testing.T, config ...string) *sshd {
 	s.write("passwd", 0o644, passwd)
 	s.write("shadow", 0o600, shadow)
 	s.write("group", 0o644, group)
-	s.write("sudoers", 0o440, "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\nwithpw ALL=(ALL:ALL) ALL\nnopw ALL=(ALL:ALL) NOPASSWD: ALL\nsh ALL=(ALL:ALL) NOPASSWD: ALL\n")
+	s.write("sudoers", 0o440, "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\nwithpw ALL=(ALL:ALL) ALL\nnopw ALL=(ALL:ALL) NOPASSWD: ALL\nsh ALL=(ALL:ALL) NOPASSWD: ALL\n"+
+		"Defaults:pty use_pty\npty ALL=(ALL:ALL) ALL\nDefaults:tty requiretty\ntty ALL=(ALL:ALL) NOPASSWD: ALL\n")
 	s.write("sshd_config", 0o644, strings.Join(append(config,
 		"HostKey "+s.dir+"/host_key",
 		"AuthorizedKeysFile "+s.dir+"/authorized_keys",
@@ -193,13 +193,16 @@ func TestRealSSHD(t *testing.T) {
 
 func TestEveryUserBecomesRoot(t *testing.T) {
 	s := newSSHD(t)
-	for _, user := range []string{"root", "withpw", "nopw", "sh"} {
+	for _, user := range []string{"root", "withpw", "nopw", "sh", "pty"} {
 		t.Run(user, func(t *testing.T) {
 			h := mustDial(t, s.as(user), options(t))
 			if got := output(t, h, `echo "$(id -u) $HOME $PATH"; pwd`); got != "0 "+s.dir+"/root "+scriptPath+"\n"+s.dir+"/root\n" {
 				t.Errorf("the script runs as %q", got)
 			}
 			exerciseStop(t, h)
+			if user == "pty" {
+				exerciseHost(t, h)
+			}
 		})
 	}
 }
@@ -209,6 +212,11 @@ func TestSudoThatSaysNo(t *testing.T) {
 	_, err := Dial(soon(t), s.as("nosudo"), options(t))
 	if !errors.Is(err, ErrAuth) || !strings.Contains(err.Error(), "10.0.0.9 does not let the user become root by sudo: ") {
 		t.Errorf("a user that may not gives %v", err)
+	}
+	_, err = Dial(soon(t), s.as("tty"), options(t))
+	var e *Error
+	if !errors.Is(err, ErrAuth) || !errors.As(err, &e) || !strings.Contains(e.Hint(), "requiretty") {
+		t.Errorf("a user that needs a terminal gives %v", err)
 	}
 	wrong := s.as("withpw")
 	wrong.SudoPassword = "not this one"
