@@ -89,5 +89,12 @@ run ./pullall "$(field serve.json addr)" images.json
 say "The steps that an install runs, in order: the base's, then the bundle's own"
 run "$bundle" steps "$file"
 
+say "The whole install on three hosts, planned and rehearsed without any host"
+site="-f $root/testdata/cnstack-ce/deploy/Clusterfile.multi --set MASTER_IP_1=10.0.0.1 --set WORKER_IP_1=10.0.0.2 --set WORKER_IP_2=10.0.0.3 --set PASSWD=demo"
+# shellcheck disable=SC2086
+run "$bundle" plan "$file" --key ci.pub $site
+# shellcheck disable=SC2086
+run "$bundle" rehearse "$file" --key ci.pub $site
+
 say "Done: nothing was unpacked, and the bundle is the only copy"
 du -sh "$file"
