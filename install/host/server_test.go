@@ -304,7 +304,7 @@ func (s *server) run(ch ssh.Channel, line string) {
 	var out sync.WaitGroup
 	out.Go(func() { _, _ = io.Copy(ch, or) })
 	out.Go(func() { _, _ = io.Copy(ch.Stderr(), er) })
-	err = cmd.Wait()
+	_ = cmd.Wait()
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		m := struct {
 			Signal string

@@ -20,7 +20,6 @@ import (
 type sshd struct {
 	t      *testing.T
 	dir    string
-	config []string
 	target Target
 	key    string // private key that root and the users let in
 
