@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -163,9 +164,7 @@ func (s *session) applyOne(ctx context.Context, t target) (bool, error) {
 		return false, err
 	}
 	t.SetManagedFields(nil)
-	before := ""
 	if live != nil {
-		before = live.GetResourceVersion()
 		if err := s.adopt(ctx, t, live); err != nil {
 			return false, err
 		}
@@ -177,7 +176,27 @@ func (s *session) applyOne(ctx context.Context, t target) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return after.GetResourceVersion() != before, nil
+	return live == nil || !same(live, after), nil
+}
+
+// same tells whether two states of an object are the same but for what
+// controllers write down: a workload's status changes all the time.
+func same(a, b *unstructured.Unstructured) bool {
+	if a.GetResourceVersion() == b.GetResourceVersion() {
+		return true
+	}
+	a, b = a.DeepCopy(), b.DeepCopy()
+	for _, o := range []*unstructured.Unstructured{a, b} {
+		delete(o.Object, "status")
+		o.SetResourceVersion("")
+		o.SetManagedFields(nil)
+		o.SetGeneration(0)
+		unstructured.RemoveNestedField(o.Object, "metadata", "annotations", "deployment.kubernetes.io/revision")
+		if len(o.GetAnnotations()) == 0 {
+			o.SetAnnotations(nil)
+		}
+	}
+	return equality.Semantic.DeepEqual(a.Object, b.Object)
 }
 
 // settled gives the object as it is, or nil. One that is being deleted is

@@ -74,7 +74,7 @@ func (s *session) patch(ctx context.Context, a step.Patch) (Outcome, error) {
 	case err != nil:
 		return Outcome{}, cannot("patch", what, "", err)
 	}
-	return outcome(after.GetResourceVersion() != live.GetResourceVersion(), "patched "+what, what+" is as the patch wants it"), nil
+	return outcome(!same(live, after), "patched "+what, what+" is as the patch wants it"), nil
 }
 
 const maxPatch = 1 << 20

@@ -27,6 +27,16 @@ type gone struct {
 
 func (g gone) String() string { return object(g.kind, g.ns, g.name) }
 
+// remove deletes the object, if it is still the one that was meant.
+func (g gone) remove(ctx context.Context) error {
+	policy := metav1.DeletePropagationBackground
+	err := g.res.Delete(ctx, g.name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &g.uid}})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
 // delete removes objects and waits until they are gone.
 func (s *session) delete(ctx context.Context, a step.Delete) (Outcome, error) {
 	targets, err := s.doomed(ctx, a)
@@ -43,9 +53,7 @@ func (s *session) delete(ctx context.Context, a step.Delete) (Outcome, error) {
 			return Outcome{}, err
 		}
 		g.uid = live.GetUID()
-		policy := metav1.DeletePropagationBackground
-		err = g.res.Delete(ctx, g.name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &g.uid}})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		if err := g.remove(ctx); err != nil {
 			return Outcome{}, cannot("delete", g.String(), "", err)
 		}
 		going = append(going, g)
@@ -136,24 +144,21 @@ func (s *session) waitGone(ctx context.Context, list []gone) error {
 
 // lingering says why an object that is deleted is still there.
 func lingering(o *unstructured.Unstructured) string {
-	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
-	for _, c := range conditions {
-		m, ok := c.(map[string]any)
-		if !ok {
-			continue
-		}
-		switch m["type"] {
-		case "NamespaceDeletionDiscoveryFailure", "NamespaceDeletionGroupVersionParsingFailure", "NamespaceDeletionContentFailure",
-			"NamespaceContentRemaining", "NamespaceFinalizersRemaining":
-			if m["status"] == "True" {
-				if text, ok := m["message"].(string); ok {
-					return oneLine(text)
-				}
+	for _, kind := range []string{
+		"NamespaceDeletionDiscoveryFailure", "NamespaceDeletionGroupVersionParsingFailure", "NamespaceDeletionContentFailure",
+		"NamespaceFinalizersRemaining", "NamespaceContentRemaining",
+	} {
+		for _, c := range conditions(o) {
+			if c["type"] == kind && c["status"] == "True" && text(c["message"]) != "" {
+				return oneLine(text(c["message"]))
 			}
 		}
 	}
 	if f := o.GetFinalizers(); len(f) > 0 {
 		return "it waits for whoever sees to its finalizers " + clip(strings.Join(f, ", "), 300)
+	}
+	if o.GetKind() == "Namespace" {
+		return "what is in it has not gone yet"
 	}
 	return "nothing says why"
 }

@@ -35,8 +35,10 @@
 // killed: one install runs at a time, and it is us. A release that never was
 // deployed is cleared away and installed anew; claims, volumes, secrets,
 // namespaces and custom resource definitions of it stay and are taken over.
-// One that was deployed before is rolled back to that revision and upgraded
-// from there. A failed upgrade deletes nothing.
+// One that was deployed before is upgraded from where the aborted try left it;
+// what only that try had put in is taken out, and data stays. There is no
+// rollback: it would run an old version against what the new one made of its
+// data. A failed upgrade deletes nothing, unless the step says atomic.
 //
 // # Outages
 //

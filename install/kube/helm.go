@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func (h *helm) reach(ctx context.Context, w wish, story *[]string) (Outcome, err
 		}
 		return h.upgrade(ctx, w, now.last)
 	}
-	did, err := h.recover(ctx, now)
+	did, err := h.recover(ctx, w, now)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -306,7 +307,7 @@ func (s *session) chartOf(ctx context.Context, a step.HelmRelease) (*chart.Chart
 		return usable(chart.LoadBytes(p.name, data))
 	}
 	c, err := chart.LoadFS(s.files(), p.name)
-	if err != nil && isAbsent(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, s.absent(p.name, err)
 	}
 	return usable(c, err)

@@ -1,13 +1,13 @@
 package kube
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -15,12 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"helm.sh/helm/v4/pkg/action"
-	helmkube "helm.sh/helm/v4/pkg/kube"
+	ri "helm.sh/helm/v4/pkg/release"
 	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage/driver"
-
-	"bundle/manifest/step"
 )
 
 // States of a release, from what its history says.
@@ -32,7 +30,7 @@ const (
 	stateDeployed           // the last revision is deployed
 	stateBroken             // the last revision failed, an earlier one did not
 	stateNever              // no revision was ever deployed
-	statePending            // an upgrade or a rollback was aborted
+	statePending            // an upgrade or a rollback was aborted, an earlier revision is good
 	stateUninstalling       // an uninstall was aborted
 )
 
@@ -87,7 +85,7 @@ func sorted(list []*release.Release) []*release.Release {
 
 // recover brings a release that is in no usable state into one, and says what
 // it did.
-func (h *helm) recover(ctx context.Context, now standing) (string, error) {
+func (h *helm) recover(ctx context.Context, w wish, now standing) (string, error) {
 	status := now.last.Info.Status
 	switch now.state {
 	case stateNever:
@@ -98,33 +96,15 @@ func (h *helm) recover(ctx context.Context, now standing) (string, error) {
 		// Its objects are applied again; nothing more is deleted.
 		now.last.Info.Status, now.last.Info.Description = common.StatusFailed, "Its uninstall was aborted"
 		return "an earlier uninstall of " + h.what() + " was aborted", h.cfg.Releases.Update(now.last)
-	case statePending:
-		h.note("%s was left as %s by an earlier try; rolling back to revision %d", h.what(), status, now.good.Version)
-		return h.rollBack(ctx, now)
-	}
-	return fmt.Sprintf("the last try to upgrade %s had failed", h.what()), nil
-}
-
-// rollBack goes back to the last revision that came to be. Where that fails,
-// the pending revision is called failed, and the upgrade goes on from there.
-func (h *helm) rollBack(ctx context.Context, now standing) (string, error) {
-	status := now.last.Info.Status
-	rb := action.NewRollback(h.cfg)
-	rb.Version, rb.MaxHistory, rb.DisableHooks = now.good.Version, maxHistory, true
-	rb.WaitStrategy, rb.Timeout = helmkube.HookOnlyStrategy, budget(ctx)
-	rb.ForceConflicts = now.good.ApplyMethod == string(release.ApplyMethodServerSideApply)
-	rb.Description = fmt.Sprintf("Rolled back to %d after an aborted try", now.good.Version)
-	err := rb.Run(h.rel)
-	if err != nil && (ctx.Err() != nil || severed(err)) {
-		return "", err
 	}
 	if err := h.markAborted(); err != nil {
 		return "", err
 	}
-	if err != nil {
-		return fmt.Sprintf("an earlier try left %s as %s and it could not be rolled back (%s)", h.what(), status, helmReason(err)), nil
+	h.note("%s was left as %s by an earlier try; going on from there", h.what(), status)
+	if err := h.straighten(ctx, w, now); err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("an earlier try left %s as %s, so it was rolled back to revision %d", h.what(), status, now.good.Version), nil
+	return fmt.Sprintf("an earlier try left %s as %s, so what it had changed was put right first", h.what(), status), nil
 }
 
 // markAborted calls revisions failed that are said to be under way.
@@ -149,6 +129,109 @@ func (h *helm) markAborted() error {
 // takes them over.
 var kept = []string{"PersistentVolumeClaim", "PersistentVolume", "Namespace", "CustomResourceDefinition", "Secret"}
 
+// straighten undoes what tries after the last good revision did and the next
+// one would not know of: the SDK compares the new revision with the last good
+// one, so that fields and objects that only a failed one had would stay. It
+// goes forward, to the new revision; a rollback would run an old version
+// against what the new one made of its data.
+func (h *helm) straighten(ctx context.Context, w wish, now standing) error {
+	rendered, err := h.render(w)
+	if err != nil {
+		return err
+	}
+	next, err := h.index(rendered)
+	if err != nil {
+		return nil // the upgrade itself says what is wrong with it
+	}
+	good, err := h.index(now.good.Manifest)
+	if err != nil {
+		good = nil
+	}
+	for _, r := range now.all {
+		if r.Version <= now.good.Version {
+			continue
+		}
+		docs, err := decode(h.what(), []byte(r.Manifest))
+		if err != nil {
+			continue
+		}
+		for _, d := range docs {
+			want, wanted := next[h.key(d)]
+			_, known := good[h.key(d)]
+			if !wanted && (known || good == nil || slices.Contains(kept, d.GetKind())) {
+				continue
+			}
+			g, live, err := h.own(ctx, d)
+			if err != nil {
+				return err
+			}
+			if live == nil {
+				continue
+			}
+			if wanted {
+				err = h.align(ctx, g, d, want, live)
+			} else {
+				err = g.remove(ctx)
+			}
+			if err != nil {
+				return cannot("put right", g.String(), "", err)
+			}
+		}
+	}
+	return nil
+}
+
+// align makes of a live object what the next revision wants, without what an
+// aborted one had put in.
+func (h *helm) align(ctx context.Context, g gone, was, want doc, live *unstructured.Unstructured) error {
+	original, err := json.Marshal(was.Object)
+	if err != nil {
+		return err
+	}
+	patch, kind, err := threeWay(original, want.Unstructured, live)
+	if err != nil || bytes.Equal(patch, []byte("{}")) {
+		return nil // what cannot be compared is left to the SDK
+	}
+	_, err = g.res.Patch(ctx, g.name, kind, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if apierrors.IsInvalid(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// render gives the manifest of the next revision.
+func (h *helm) render(w wish) (string, error) {
+	hc, err := w.chart.Helm()
+	if err != nil {
+		return "", err
+	}
+	up := action.NewUpgrade(h.cfg)
+	up.Namespace, up.ResetValues, up.DryRunStrategy = w.Namespace, true, action.DryRunServer
+	rel, err := up.RunWithContext(h.late, w.Release, hc, clone(w.values))
+	if err != nil {
+		return "", err
+	}
+	list, err := revisions([]ri.Releaser{rel})
+	if err != nil {
+		return "", err
+	}
+	return list[0].Manifest, nil
+}
+
+// index finds objects of a manifest by what they are.
+func (h *helm) index(manifest string) (map[string]doc, error) {
+	docs, err := decode(h.what(), []byte(manifest))
+	out := map[string]doc{}
+	for _, d := range docs {
+		out[h.key(d)] = d
+	}
+	return out, err
+}
+
+func (h *helm) key(d doc) string {
+	return d.GroupVersionKind().GroupKind().String() + "/" + cmp.Or(d.GetNamespace(), h.ns) + "/" + d.GetName()
+}
+
 // clear removes what a release that never was deployed left behind: objects
 // that are its own, but for those that hold data, and its records.
 func (h *helm) clear(ctx context.Context, all []*release.Release) error {
@@ -171,9 +254,7 @@ func (h *helm) clear(ctx context.Context, all []*release.Release) error {
 				continue
 			}
 			seen[g.String()] = true
-			policy := metav1.DeletePropagationBackground
-			err = g.res.Delete(ctx, g.name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &g.uid}})
-			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			if err := g.remove(ctx); err != nil {
 				return cannot("clear away", g.String(), "", err)
 			}
 			going = append(going, g)
@@ -219,47 +300,3 @@ func (h *helm) own(ctx context.Context, d doc) (gone, *unstructured.Unstructured
 	g.uid = live.GetUID()
 	return g, live, nil
 }
-
-// lingers is how long an uninstall waits for the objects to go.
-const lingers = time.Minute
-
-// uninstall makes sure that a release is not there.
-func (s *session) uninstall(ctx context.Context, a step.HelmUninstall) (Outcome, error) {
-	h := s.helm(ctx, a.Namespace, a.Release)
-	list, err := h.history()
-	if err != nil {
-		return Outcome{}, err
-	}
-	now := assess(list)
-	if now.state == stateAbsent || now.state == stateRemoved {
-		return Outcome{Detail: h.what() + " is not installed"}, nil
-	}
-	var going []gone
-	if docs, err := decode(h.what(), []byte(now.last.Manifest)); err == nil {
-		for _, d := range docs {
-			if g, live, err := h.own(ctx, d); err == nil && live != nil {
-				going = append(going, g)
-			}
-		}
-	}
-	un := action.NewUninstall(h.cfg)
-	un.WaitStrategy, un.Timeout, un.IgnoreNotFound = helmkube.HookOnlyStrategy, budget(ctx), true
-	if _, err := un.Run(a.Release); err != nil {
-		if _, ok := errors.AsType[*Error](err); ok || ended(err) {
-			return Outcome{}, err
-		}
-		return Outcome{}, fail(nil, h.what(), "%s cannot be uninstalled: %s", h.what(), helmReason(err)).because(err)
-	}
-	detail := "uninstalled " + h.what()
-	wait, cancel := context.WithTimeout(ctx, lingers)
-	defer cancel()
-	if err := s.waitGone(wait, going); err != nil {
-		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return Outcome{}, err
-		}
-		detail += ", but " + oneLine(err.Error())
-	}
-	return Outcome{Changed: true, Detail: detail}, nil
-}
-
-func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

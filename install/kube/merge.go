@@ -32,7 +32,7 @@ func (s *session) merge(ctx context.Context, t target, live *unstructured.Unstru
 	if err != nil {
 		return nil, err
 	}
-	patch, kind, err := threeWay(live, modified)
+	patch, kind, err := threeWay([]byte(live.GetAnnotations()[lastApplied]), modified, live)
 	if err != nil {
 		return nil, fail(ErrInput, t.String(), "cannot apply %s (%s): %s", t, t.from, oneLine(err.Error())).because(err)
 	}
@@ -60,11 +60,11 @@ func annotated(o *unstructured.Unstructured) (*unstructured.Unstructured, error)
 	return o, nil
 }
 
-// threeWay computes the patch from live to modified. Lists of pod templates
+// threeWay computes the patch that makes modified of live, without what
+// original had and modified has not. Lists of pod templates
 // are replaced as they are: merging two entries of one key, which are what
 // brought us here, would give another list each time.
-func threeWay(live, modified *unstructured.Unstructured) ([]byte, types.PatchType, error) {
-	original := []byte(live.GetAnnotations()[lastApplied])
+func threeWay(original []byte, modified, live *unstructured.Unstructured) ([]byte, types.PatchType, error) {
 	if len(original) == 0 {
 		original = []byte("{}")
 	}
