@@ -228,7 +228,13 @@ func (e *run) find(ctx context.Context, s plan.Step, host string, known journal.
 	if !ok {
 		return &question{s, host, known, false}, nil
 	}
-	fate, out, err := f.Find(ctx, Task{Step: s, Host: host, Attempt: known.Attempt})
+	if h := e.opts.Hooks.Notice; h != nil {
+		h(fmt.Sprintf("asking %s what became of the step %s", host, s.ID))
+	}
+	// It may still be running, but not for longer than it may take.
+	fctx, cancel := context.WithTimeout(ctx, limitOf(s))
+	defer cancel()
+	fate, out, err := f.Find(fctx, Task{Step: s, Host: host, Attempt: known.Attempt})
 	switch fate {
 	case Never:
 		d.run = append(d.run, host)

@@ -153,10 +153,7 @@ func (e *run) task(ctx context.Context, t Task) (rep HostReport, failed *Failure
 // call runs the runner within the time of the step. last is what it waited
 // for at the end.
 func (e *run) call(ctx context.Context, t Task) (out Outcome, last string, err error) {
-	limit := time.Duration(t.Step.TimeoutSeconds) * time.Second
-	if limit <= 0 {
-		limit = 10 * time.Minute
-	}
+	limit := limitOf(t.Step)
 	w := &waiter{task: t, hook: e.opts.Hooks.Waiting}
 	tctx, cancel := context.WithTimeoutCause(context.WithValue(ctx, waitKey{}, w), limit, errTimeout)
 	defer cancel()
@@ -165,6 +162,14 @@ func (e *run) call(ctx context.Context, t Task) (out Outcome, last string, err e
 		err = &timeoutError{limit: limit, err: err}
 	}
 	return out, w.last(), err
+}
+
+// limitOf is how long a step may take on a host.
+func limitOf(s plan.Step) time.Duration {
+	if s.TimeoutSeconds <= 0 {
+		return 10 * time.Minute
+	}
+	return time.Duration(s.TimeoutSeconds) * time.Second
 }
 
 // failure says why a task failed, without secrets.
