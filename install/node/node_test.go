@@ -70,6 +70,9 @@ func TestAKubeconfigThatSomebodyChangedStays(t *testing.T) {
 	if h.get("root/.kube/config") != "mine now" {
 		t.Error("it is gone")
 	}
+	if left, _ := os.ReadDir(h.file(stateDir)); len(left) > 0 {
+		t.Errorf("of ours there is still %v", left)
+	}
 }
 
 func TestAHostileKubeconfigIsRefused(t *testing.T) {

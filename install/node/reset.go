@@ -73,7 +73,7 @@ if [ -e "$config" ] && [ -e "$sum" ] && [ "$(sha256sum "$config" | cut -d ' ' -f
 	did "removed $config"
 	if [ -e "$config.before-bundle" ]; then mv "$config.before-bundle" "$config"; did "put the one from before back"; fi
 fi
-rm -f "$CONFIG" "$CONFIG.issue" "$STATE" "$STATE.new" "$STATE.cni" "$STATE.login" "$LOCK"
+rm -f "$sum" "$CONFIG" "$CONFIG.issue" "$STATE" "$STATE.new" "$STATE.cni" "$STATE.login" "$LOCK"
 exit 0
 `
 
