@@ -49,7 +49,8 @@ BUNDLE it is worked out from there. It asks first, and can be run again.`,
 			if _, err := attach(ctx, sess, jrn); err != nil {
 				return err
 			}
-			if err := a.agree(j.Clean, jrn.State(), yes); err != nil {
+			o.Journal = jrn
+			if err := a.agree(ctx, j.Clean, sess, o, yes); err != nil {
 				return err
 			}
 			r, err := a.runPlan(ctx, j.Clean, sess, jrn, o)

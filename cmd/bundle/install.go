@@ -118,7 +118,8 @@ func (a *app) perform(ctx context.Context, f *installFlags, j *install.Job, s *i
 	} else if err != nil {
 		return err
 	}
-	if err := a.agree(j.Plan, jrn.State(), f.yes); err != nil {
+	f.engine.Journal = jrn
+	if err := a.agree(ctx, j.Plan, s, f.engine, f.yes); err != nil {
 		return err
 	}
 	if err := j.WriteRecord(s.State(), signers); err != nil {
@@ -227,21 +228,19 @@ func (t *trust) site(ctx context.Context) (site.Policy, error) {
 	return p, err
 }
 
-// agree asks about the steps that remove data and have not run yet.
-func (a *app) agree(p *plan.Plan, known *journal.State, yes bool) error {
+// agree asks about the steps that will remove data.
+func (a *app) agree(ctx context.Context, p *plan.Plan, s *install.Session, o engine.Options, yes bool) error {
+	todo, err := engine.Todo(ctx, p, s, o)
+	if err != nil || yes {
+		return err
+	}
 	var open []plan.Step
-	for _, s := range p.Destructive() {
-		for _, h := range s.Hosts {
-			if st := known.Host(p.Operation, s.ID, h).Status; st != journal.Done && st != journal.Skipped {
-				open = append(open, s)
-				break
-			}
+	for _, s := range todo {
+		if s.Destructive {
+			open = append(open, s)
 		}
 	}
 	if len(open) == 0 {
-		return nil
-	}
-	if yes {
 		return nil
 	}
 	fmt.Fprintf(a.stderr, "%d steps remove data:\n", len(open))

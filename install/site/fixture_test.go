@@ -141,8 +141,6 @@ type testHost struct {
 	far bool
 	// between, if set, runs before every script.
 	between func(host.Command)
-	// upload, if set, replaces the content of uploads.
-	upload func(path string) ([]byte, bool)
 
 	mu   sync.Mutex
 	runs int

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
-	"text/template/parse"
 
 	"bundle/manifest"
 )
@@ -167,9 +166,4 @@ func (l *limited) Write(p []byte) (int, error) {
 		return 0, errHuge
 	}
 	return l.buf.Write(p)
-}
-
-// lineOf gives the line of a place in a template.
-func lineOf(text string, pos parse.Pos) int {
-	return 1 + strings.Count(text[:min(int(pos), len(text))], "\n")
 }
