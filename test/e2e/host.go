@@ -101,6 +101,19 @@ func (h *Host) prepare(ctx context.Context) error {
 	if err := os.Symlink("../test-host.service", filepath.Join(wants, "test-host.service")); err != nil {
 		return err
 	}
+	// Hosts that were cloned would have all keys in common.
+	keys, err := filepath.Glob(filepath.Join(h.root(), "etc/ssh/ssh_host_*"))
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := os.Remove(k); err != nil {
+			return err
+		}
+	}
+	if _, err := output(ctx, "ssh-keygen", "-A", "-f", h.root()); err != nil {
+		return err
+	}
 	_, err = pipe(ctx, "root:"+Password+"\n", "chroot", h.root(), "chpasswd")
 	return err
 }
@@ -125,7 +138,11 @@ ExecStart=/bin/sh /usr/local/sbin/test-host
 // not change the machine that the test runs on.
 const testHostScript = `mount --make-rshared /
 for c in /sys/fs/cgroup /sys/fs/cgroup/*/; do mount -o remount,rw,bind $c 2>/dev/null; done
-mkdir -p /run/test-host
+mkdir -p /run/test-host/sys
+# What /sys says of network interfaces has to be this host's, not the machine's.
+mount -t sysfs sysfs /run/test-host/sys
+for d in class/net devices/virtual/net; do mount --bind /run/test-host/sys/$d /sys/$d; done
+umount /run/test-host/sys
 for kv in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
 	kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
 	f=/run/test-host/$(echo ${kv%=*} | tr / _)
