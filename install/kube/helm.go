@@ -66,7 +66,10 @@ func (s *session) release(ctx context.Context, a step.HelmRelease) (Outcome, err
 		if _, err := s.ensureNamespace(ctx, a.Namespace); err != nil {
 			return Outcome{}, err
 		}
-	} else if _, err := s.kube.CoreV1().Namespaces().Get(ctx, a.Namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+	} else if _, err := s.kube.CoreV1().Namespaces().Get(ctx, a.Namespace, metav1.GetOptions{}); err != nil {
+		if !apierrors.IsNotFound(err) {
+			return Outcome{}, err
+		}
 		return Outcome{}, fail(ErrInput, "namespace "+a.Namespace, "%s cannot be installed: there is no namespace %s", h.what(), a.Namespace).
 			because(err).advise("make the namespace before, or write --create-namespace in the command")
 	}

@@ -49,7 +49,7 @@ func (c *Cluster) session(ctx context.Context) (*session, error) {
 	})
 	s := &session{Cluster: c, late: late, close: func() { stop(); cancel() }}
 	s.cfg = rest.CopyConfig(c.plain)
-	s.cfg.Transport = &bound{next: c.base, ctx: late}
+	s.cfg.Transport = &bound{next: c.base, step: ctx, late: late}
 	err := func() (err error) {
 		client, err := rest.HTTPClientFor(s.cfg)
 		if err != nil {
@@ -74,16 +74,20 @@ func (c *Cluster) session(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// bound ends requests when a context does, besides their own.
+// bound ends requests with late, besides their own context, and lets none be
+// sent again once the step is over.
 type bound struct {
-	next http.RoundTripper
-	ctx  context.Context
+	next       http.RoundTripper
+	step, late context.Context
 }
+
+// stepKey is where a request carries the context of its step.
+type stepKey struct{}
 
 // RoundTrip implements [http.RoundTripper].
 func (b *bound) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	stop := context.AfterFunc(b.ctx, func() { cancel(context.Cause(b.ctx)) })
+	ctx, cancel := context.WithCancelCause(context.WithValue(req.Context(), stepKey{}, b.step))
+	stop := context.AfterFunc(b.late, func() { cancel(context.Cause(b.late)) })
 	done := func() { stop(); cancel(nil) }
 	resp, err := b.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,6 +59,10 @@ const (
 // RoundTrip implements [http.RoundTripper].
 func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	step, ok := ctx.Value(stepKey{}).(context.Context)
+	if !ok {
+		step = ctx
+	}
 	begin := r.now()
 	pause, asked, lost := firstPause, 0, false
 	for {
@@ -71,7 +76,7 @@ func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 				return mine, nil
 			}
 		}
-		again := v.again && (v.outage() || asked < answers) && ctx.Err() == nil
+		again := v.again && (v.outage() || asked < answers) && ctx.Err() == nil && step.Err() == nil
 		next, rewound := rewind(req)
 		if !again || !rewound {
 			return resp, err
@@ -82,19 +87,27 @@ func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 			asked++
 		}
 		lost = lost || v.lost
-		wait := max(v.wait, pause/2+rand.N(pause/2))
 		if resp != nil {
 			_ = resp.Body.Close()
 		}
-		select {
-		case <-ctx.Done():
-			if err == nil {
-				err = fmt.Errorf("%s: %w", v.why, context.Cause(ctx))
-			}
-			return nil, err
-		case <-time.After(wait):
+		if over := rests(max(v.wait, pause/2+rand.N(pause/2)), ctx, step); over != nil {
+			return nil, cmp.Or(err, fmt.Errorf("%s: %w", v.why, over))
 		}
 		pause, req = min(2*pause, longPause), next
+	}
+}
+
+// rests waits, and gives why a context ended before that.
+func rests(d time.Duration, a, b context.Context) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-a.Done():
+		return context.Cause(a)
+	case <-b.Done():
+		return context.Cause(b)
+	case <-t.C:
+		return nil
 	}
 }
 

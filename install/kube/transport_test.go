@@ -185,3 +185,25 @@ func TestOutageEndsWithTheContext(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A library that knows no context must not hold a step up that is over.
+func TestNothingIsSentAgainOnceTheStepIsOver(t *testing.T) {
+	step, cancel := context.WithCancel(t.Context())
+	r := retrying(nil)
+	n := 0
+	r.next = roundTripper(func(*http.Request) (*http.Response, error) {
+		if n++; n == 2 {
+			cancel()
+		}
+		return nil, dialError{errors.New("connect: connection refused")}
+	})
+	b := &bound{next: r, step: step, late: t.Context()}
+	for range 2 {
+		if _, _, err := send(t, b, "GET", "https://10.0.0.1:6443/api", ""); err == nil {
+			t.Error("no error")
+		}
+	}
+	if n != 3 {
+		t.Errorf("%d requests, want 2 and then 1", n)
+	}
+}

@@ -201,3 +201,31 @@ func connectAs(t *testing.T, address string) *kube.Cluster {
 	t.Cleanup(c.Close)
 	return c
 }
+
+// startAgain starts the API server again and waits until the controllers have
+// noticed: they pause for longer and longer while it is away, and the tests
+// that follow rely on them.
+func startAgain(t *testing.T) {
+	t.Helper()
+	if err := cluster.StartAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	ns := namespace(t)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "awake"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		// It needs a service account, a node and a kubelet: all of them.
+		_, _ = client(t).CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{})
+		if p, err := client(t).CoreV1().Pods(ns).Get(ctx, "awake", metav1.GetOptions{}); err == nil && p.Status.Phase == corev1.PodRunning {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("the controllers do not work again after the API server was away")
+		case <-tick.C:
+		}
+	}
+}
