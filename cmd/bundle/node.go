@@ -17,10 +17,11 @@ import (
 // bundle install.
 func (a *app) nodeCmd() *cobra.Command {
 	c := &cobra.Command{
-		Use:    "node",
-		Short:  "What an install runs on each host",
-		Hidden: true,
-		Args:   cobra.NoArgs,
+		Use:     "node",
+		Short:   "What an install runs on each host",
+		Example: "  bundle node rootfs --help",
+		Hidden:  true,
+		Args:    cobra.NoArgs,
 	}
 	c.AddCommand(a.nodeRootfsCmd(), a.nodeFilesCmd())
 	for _, sub := range c.Commands() {
@@ -77,9 +78,10 @@ func (a *app) nodeRootfsCmd() *cobra.Command {
 func (a *app) nodeFilesCmd() *cobra.Command {
 	var to string
 	c := &cobra.Command{
-		Use:   "files --to DIR",
-		Short: "Lay the site's own files, a tar on standard input, over the root file system",
-		Args:  cobra.NoArgs,
+		Use:     "files --to DIR",
+		Short:   "Lay the site's own files, a tar on standard input, over the root file system",
+		Example: "  tar -cf - etc | bundle node files --to /var/lib/sealer/data/my-cluster/rootfs",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.output = "json"
 			r, err := agent.Files(cmd.Context(), to, a.stdin)
