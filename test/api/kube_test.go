@@ -229,3 +229,19 @@ func startAgain(t *testing.T) {
 		}
 	}
 }
+
+// hostFile are the files of a host.
+type hostFile map[string]string
+
+// ReadFile implements [kube.FileReader].
+func (h hostFile) ReadFile(_ context.Context, path string, _ int64) ([]byte, error) {
+	text, ok := h[path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return []byte(text), nil
+}
+
+func configMapCalled(name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
