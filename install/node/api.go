@@ -275,3 +275,22 @@ func (n *Nodes) waitHealthy(ctx context.Context, h host.Host) (*api, error) {
 		}
 	}
 }
+
+// registered waits until the cluster has the node. kubeadm ends before the
+// kubelet has told the cluster of itself, and a busy host takes its time.
+func (n *Nodes) registered(ctx context.Context, a *api, name string) (nodeInfo, error) {
+	for until := time.Now().Add(n.o.APITimeout); ; {
+		info, err := a.node(ctx, name)
+		left := time.Until(until)
+		if err == nil && info.there || left <= 0 {
+			return info, err
+		}
+		t := time.NewTimer(min(left, apiEvery))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nodeInfo{}, context.Cause(ctx)
+		case <-t.C:
+		}
+	}
+}

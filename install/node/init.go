@@ -73,7 +73,7 @@ func (n *Nodes) Init(ctx context.Context, h host.Host) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, n.silent(ctx, h, err)
 	}
-	info, err := a.node(ctx, c.NodeName)
+	info, err := n.registered(ctx, a, c.NodeName)
 	if err != nil {
 		return Outcome{}, n.silent(ctx, h, err)
 	}

@@ -88,7 +88,7 @@ func (n *Nodes) Join(ctx context.Context, h, master0 host.Host) (Outcome, error)
 			return Outcome{}, err
 		}
 	}
-	if info, err = a.node(ctx, c.NodeName); err != nil {
+	if info, err = n.registered(ctx, a, c.NodeName); err != nil {
 		return Outcome{}, n.silent(ctx, master0, err)
 	}
 	if !info.there {
