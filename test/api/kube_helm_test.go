@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -229,54 +226,6 @@ spec:
 `}))
 	refuse(t, c, install(ns), 30, kube.ErrNotReady, "job migrate in namespace "+ns, "release app in namespace "+ns+" is not ready after ", "job migrate in namespace "+ns+" failed")
 	wantRecords(t, ns, "failed")
-}
-
-// The child of the tests below installs until it is killed.
-func init() {
-	dir, ns := os.Getenv("KUBE_TEST_CHART"), os.Getenv("KUBE_TEST_NAMESPACE")
-	if dir == "" {
-		return
-	}
-	config, err := os.ReadFile(os.Getenv("KUBECONFIG"))
-	if err == nil {
-		var c *kube.Cluster
-		if c, err = kube.Connect(config, kube.Options{Files: os.DirFS(dir)}); err == nil {
-			a := install(ns)
-			a.Wait, a.Values = true, nowhere
-			_, err = c.Run(context.Background(), asStep(a, 120))
-		}
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
-
-// killed runs an install that never gets ready in a process of its own, and
-// kills it when the release has a status.
-func killed(t *testing.T, ns string, files map[string]string, status string) {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), "KUBE_TEST_CHART="+dir, "KUBE_TEST_NAMESPACE="+ns, "KUBECONFIG="+cluster.KubeconfigFile())
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	eventually(t, "the release to be "+status, func() bool { return strings.HasSuffix(records(t, ns, "app"), status) })
-	podOf(t, ns, "app=app", false)
 }
 
 func TestInstallThatWasKilledIsTakenUpAndLosesNoData(t *testing.T) {
