@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -37,33 +40,32 @@ func TestInstallerKilledGoesOn(t *testing.T) {
 	killed := 0
 	guarded := map[*Host]bool{}
 	for killed < kills(t) {
-		cmd := s.Command(t.Context(), s.installArgs()...)
 		s.Log.Reset()
-		var stdout bytes.Buffer
-		cmd.Stdout = &stdout
+		cmd := s.Command(t.Context(), s.installArgs()...)
+		steps := &counter{}
+		cmd.Stderr = io.MultiWriter(s.Log, steps)
 		if err := os.MkdirAll(s.home(), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		delay := time.Duration(random.Int64N(int64(12 * time.Second)))
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
-		select {
-		case err := <-ended:
+		// In the first few steps that it begins, or before any.
+		first, delay := random.Int64N(5), time.Duration(random.Int64N(int64(3*time.Second)))
+		finished, err := steps.wait(first, delay, ended)
+		if finished {
 			if err != nil {
-				t.Fatalf("after %d kills the install fails: %v\n%s%s", killed, err, stdout.String(), s.Log)
+				t.Fatalf("after %d kills the install fails: %v\n%s", killed, err, s.Log)
 			}
 			t.Logf("done after %d kills", killed)
-			killed = kills(t)
-			continue
-		case <-time.After(delay):
-			_ = cmd.Process.Kill()
-			<-ended
-			killed++
-			t.Logf("killed after %s, at: %s", delay.Round(time.Second/100), tail(s.Log.String(), 1))
+			break
 		}
+		_ = cmd.Process.Kill()
+		<-ended
+		killed++
+		t.Logf("killed %s after step banner %d, at: %s", delay.Round(time.Second/100), first, tail(strings.TrimSpace(s.Log.String()), 1))
 		// The plugin that empties the data folder ends with this file. From
 		// then on there is data of somebody in it.
 		for _, h := range s.LAN.Hosts {
@@ -86,5 +88,37 @@ func TestInstallerKilledGoesOn(t *testing.T) {
 	}
 	if len(guarded) == 0 {
 		t.Log("no kill came after the data folders were made")
+	}
+}
+
+// counter counts the steps that a running install says it begins.
+type counter struct{ steps atomic.Int64 }
+
+func (c *counter) Write(b []byte) (int, error) {
+	for line := range bytes.Lines(b) {
+		if bytes.HasPrefix(line, []byte("[")) {
+			c.steps.Add(1)
+		}
+	}
+	return len(b), nil
+}
+
+// wait returns when n steps have begun and then some time has passed, or with
+// true when the program has ended by itself.
+func (c *counter) wait(n int64, then time.Duration, ended chan error) (bool, error) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for c.steps.Load() < n {
+		select {
+		case err := <-ended:
+			return true, err
+		case <-tick.C:
+		}
+	}
+	select {
+	case err := <-ended:
+		return true, err
+	case <-time.After(then):
+		return false, nil
 	}
 }
