@@ -42,11 +42,11 @@
 //
 // # Outages
 //
-// Requests that find no API server, an overloaded one, an etcd without leader
-// or a webhook that does not answer yet are sent again, with growing pauses,
-// as long as the step has time. A request that may have been carried out
-// before its answer was lost is sent again only where that is known to do no
-// harm.
+// Requests that find no API server are sent again, with growing pauses, as
+// long as the step has time. Where the server answers that it is overloaded,
+// that etcd has no leader or that a webhook does not answer yet, they are sent
+// again for half a minute. A request that may have been carried out before its
+// answer was lost is sent again only where that is known to do no harm.
 //
 // The package prints nothing. It silences klog and the error handlers of
 // apimachinery for the whole program when the first connection is made; what
