@@ -113,7 +113,7 @@ func (s *Session) pullSamples(ctx context.Context) []check.RegistryAnswer {
 	var out []check.RegistryAnswer
 	for _, m := range plan.Servers(s.job.Cluster) {
 		answer := check.RegistryAnswer{Host: m, Name: name, Image: rec.Sample.Name}
-		conf, err := s.registryTLS()
+		conf, err := s.registryTLS(ctx)
 		if err != nil {
 			answer.Err = err.Error()
 			out = append(out, answer)
@@ -125,7 +125,7 @@ func (s *Session) pullSamples(ctx context.Context) []check.RegistryAnswer {
 			out = append(out, answer)
 			continue
 		}
-		user, password, _, _ := s.site.Credentials()
+		user, password, _, _ := s.credentials(ctx)
 		dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return h.DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", s.job.Cluster.Registry.Port))
 		}

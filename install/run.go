@@ -66,6 +66,9 @@ func (s *Session) runSite(ctx context.Context, step plan.Step, h host.Host) (eng
 		o, err := s.site.EnsureRuntime(ctx, h)
 		return outcomeOf(o.Changed, o.Detail), err
 	}
+	if _, _, _, err := s.credentials(ctx); err != nil {
+		return engine.Outcome{}, err
+	}
 	o, err := s.site.Trust(ctx, h, s.job.upstreams())
 	return outcomeOf(o.Changed, o.Detail), err
 }
@@ -109,7 +112,7 @@ func (s *Session) pullRootfs(ctx context.Context, h host.Host) (engine.Outcome, 
 	if _, err := s.site.PlaceProgram(ctx, h); err != nil {
 		return engine.Outcome{}, err
 	}
-	src, err := s.source()
+	src, err := s.source(ctx)
 	if err != nil {
 		return engine.Outcome{}, err
 	}

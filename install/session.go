@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"bundle/install/node"
 	"bundle/install/plan"
 	"bundle/install/site"
+	"bundle/manifest/cluster"
 	"bundle/manifest/kubeadm"
 )
 
@@ -193,9 +195,25 @@ func (s *Session) registries() []string {
 	return out
 }
 
+// credentials gives what the registry is asked with. A machine that takes an
+// install over learns it from the first master.
+func (s *Session) credentials(ctx context.Context) (user string, password cluster.Secret, ca []byte, err error) {
+	if user, password, ca, err = s.site.Credentials(); err == nil {
+		return user, password, ca, nil
+	}
+	h, herr := s.master0(ctx)
+	if herr != nil {
+		return "", "", nil, errors.Join(err, herr)
+	}
+	if _, aerr := s.site.Adopt(ctx, h); aerr != nil {
+		return "", "", nil, aerr
+	}
+	return s.site.Credentials()
+}
+
 // source says where a host finds the root file system.
-func (s *Session) source() (node.Source, error) {
-	user, password, _, err := s.site.Credentials()
+func (s *Session) source(ctx context.Context) (node.Source, error) {
+	user, password, _, err := s.credentials(ctx)
 	return node.Source{
 		Registries: s.registries(), CA: site.CAFile, Username: user, Password: password,
 		Ref: s.job.Bundle.Ref(), Digest: s.job.Bundle.ManifestDigest,
@@ -203,8 +221,8 @@ func (s *Session) source() (node.Source, error) {
 }
 
 // registryTLS trusts the registry's own authority.
-func (s *Session) registryTLS() (*tls.Config, error) {
-	_, _, ca, err := s.site.Credentials()
+func (s *Session) registryTLS(ctx context.Context) (*tls.Config, error) {
+	_, _, ca, err := s.credentials(ctx)
 	if err != nil {
 		return nil, err
 	}
