@@ -35,7 +35,7 @@ func init() {
 	if err == nil {
 		var c *kube.Cluster
 		if c, err = kube.Connect(config, kube.Options{Files: os.DirFS(dir), QPS: -1, Dial: mortal(writes)}); err == nil {
-			_, err = c.Run(context.Background(), asStep(a, 120))
+			_, err = c.Run(context.Background(), asStep(a, 300))
 		}
 	}
 	if err == nil {
@@ -127,7 +127,7 @@ func TestReleaseIsTakenUpWhereverItWasKilled(t *testing.T) {
 			left := records(t, ns, "app")
 			a := install(ns)
 			a.Set = []string{"text=" + text}
-			out, err := c.Run(t.Context(), asStep(a, 60))
+			out, err := c.Run(t.Context(), asStep(a, 300))
 			if err != nil {
 				t.Fatalf("killed at write %d of %s, which left %q: %v", writes, text, left, err)
 			}
