@@ -44,12 +44,22 @@ func (s *Site) hostsLines(name string) ([]string, error) {
 	// A site with a load balancer of its own says so by an alias. The host that
 	// the first API server starts on asks that one, which is there before the
 	// balancer can know it.
-	balanced := name != s.o.Servers[0] && slices.ContainsFunc(s.o.Aliases, func(a cluster.Alias) bool {
+	aliased := slices.ContainsFunc(s.o.Aliases, func(a cluster.Alias) bool {
 		return slices.Contains(a.Names, apiServerName)
 	})
+	balanced := aliased && name != s.o.Servers[0]
 	if !balanced {
-		if err := add(s.o.APIServer, apiServerName); err != nil {
-			return nil, err
+		servers := s.serversFor(name)
+		switch {
+		case s.o.APIServer != "":
+			servers = []string{s.o.APIServer}
+		case aliased:
+			servers = servers[:1]
+		}
+		for _, server := range servers {
+			if err := add(server, apiServerName); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, a := range s.o.Aliases {

@@ -51,7 +51,9 @@ type Options struct {
 	// the user one is made.
 	Registry cluster.Registry
 	// APIServer is the address behind apiserver.cluster.local in /etc/hosts;
-	// empty is the first of Servers.
+	// empty is all Servers, on a server itself first: Kubernetes tries one
+	// after the other, so a host that is down, or not yet a control plane, is
+	// passed over.
 	APIServer string
 	// Aliases are further lines for /etc/hosts.
 	Aliases []cluster.Alias
@@ -177,9 +179,6 @@ func (s *Site) check() error {
 			return fmt.Errorf("%q, which is to run the registry, is no IP address", a)
 		}
 		s.servers = append(s.servers, ip)
-	}
-	if o.APIServer == "" {
-		o.APIServer = o.Servers[0]
 	}
 	if o.Listen != "" {
 		if _, err := netip.ParseAddr(o.Listen); err != nil {
