@@ -283,8 +283,12 @@ func (h *Host) Path(path string) string {
 	return h.root() + path
 }
 
-// PowerOff takes the host from the network at once, as pulling the plug does.
-func (h *Host) PowerOff() error {
+// PowerOff takes the host from the network at once, as pulling both plugs
+// does: what is sent to it is lost.
+func (h *Host) PowerOff(ctx context.Context) error {
+	if _, err := output(ctx, "ip", "-n", h.lan.Namespace(), "link", "set", h.Name, "down"); err != nil {
+		return err
+	}
 	err := killGroup(h.namespace())
 	<-h.ended
 	return err
