@@ -192,7 +192,7 @@ func goBuild(ctx context.Context, dir, out, pkg string) error {
 	}
 	cmd := exec.CommandContext(ctx, goCmd, "build", "-ldflags", "-s -w", "-o", out, pkg)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s does not compile: %w\n%s", pkg, err, msg)
 	}
