@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -76,13 +77,17 @@ func (a *app) signFunc(ctx context.Context, keyref string) (func(context.Context
 }
 
 func (a *app) loadSigner(ctx context.Context, keyref string) (*sign.Signer, error) {
+	_, known := envPassword()
 	signer, err := sign.LoadSigner(ctx, keyref, sign.LoadOptions{
-		Password: a.password,
-		Warn:     func(text string) { fmt.Fprintf(a.stderr, "warning: %s\n", text) },
+		Password: a.password, AtHand: known,
+		Warn: func(text string) { fmt.Fprintf(a.stderr, "warning: %s\n", text) },
 	})
 	if err != nil {
 		return nil, usageError{err}
 	}
+	// Opening an encrypted key takes 64 MiB for a moment. What comes now may
+	// last for hours and shall not hold them.
+	debug.FreeOSMemory()
 	return signer, nil
 }
 

@@ -59,7 +59,7 @@ func FuzzKey(f *testing.F) {
 				_ = k.Verify([]byte("x"), data, 0)
 			}
 		}
-		if key, err := parsePrivateKey(context.Background(), "fuzz.key", data, nil); err == nil {
+		if key, err := parsePrivateKey(context.Background(), "fuzz.key", data, LoadOptions{}); err == nil {
 			_, _ = NewSigner("fuzz.key", key)
 		}
 	})

@@ -24,7 +24,7 @@ const (
 )
 
 // PasswordFunc gives the password of the private key called name. It is
-// called only for keys that the empty password does not open.
+// called only for encrypted keys.
 type PasswordFunc func(ctx context.Context, name string) ([]byte, error)
 
 // LoadOptions say how [LoadSigner] opens a key. The zero value knows no
@@ -33,6 +33,11 @@ type LoadOptions struct {
 	// Password is asked for the password of an encrypted key; nil means the
 	// empty one.
 	Password PasswordFunc
+	// AtHand says that asking Password bothers nobody: it is asked first, and
+	// what it gives is the only password that is tried. Else a person is asked
+	// only for keys that the empty password does not open. Each try costs a
+	// scrypt: some 64 MiB and a tenth of a second.
+	AtHand bool
 	// Warn is told, in one sentence, when other users may read the key file.
 	Warn func(text string)
 }
@@ -60,7 +65,7 @@ func LoadSigner(ctx context.Context, ref string, o LoadOptions) (*Signer, error)
 	if err != nil {
 		return nil, err
 	}
-	key, err := parsePrivateKey(ctx, ref, data, o.Password)
+	key, err := parsePrivateKey(ctx, ref, data, o)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +73,7 @@ func LoadSigner(ctx context.Context, ref string, o LoadOptions) (*Signer, error)
 }
 
 // parsePrivateKey reads the first PEM block that is no mere parameter.
-func parsePrivateKey(ctx context.Context, name string, data []byte, password PasswordFunc) (crypto.Signer, error) {
+func parsePrivateKey(ctx context.Context, name string, data []byte, o LoadOptions) (crypto.Signer, error) {
 	block, rest := pem.Decode(data)
 	for block != nil && block.Type == "EC PARAMETERS" {
 		block, rest = pem.Decode(rest)
@@ -87,7 +92,7 @@ func parsePrivateKey(ctx context.Context, name string, data []byte, password Pas
 	var err error
 	switch block.Type {
 	case sigstoreKeyType, cosignKeyType:
-		if der, err = decrypt(ctx, name, der, password); err != nil {
+		if der, err = decrypt(ctx, name, der, o); err != nil {
 			return nil, err
 		}
 		key, err = x509.ParsePKCS8PrivateKey(der)
@@ -115,25 +120,37 @@ func parsePrivateKey(ctx context.Context, name string, data []byte, password Pas
 	return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds a key of type %T; ECDSA, Ed25519 and RSA are supported", name, key)}
 }
 
-func decrypt(ctx context.Context, name string, box []byte, password PasswordFunc) ([]byte, error) {
-	if der, err := encrypted.Decrypt(box, nil); err == nil {
-		return der, nil
-	} else if !wrongPassword(err) {
-		return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds an encrypted private key that cannot be read: %v", name, err), cause: err}
+func decrypt(ctx context.Context, name string, box []byte, o LoadOptions) ([]byte, error) {
+	if !o.AtHand || o.Password == nil {
+		der, err := encrypted.Decrypt(box, nil)
+		switch {
+		case err == nil:
+			return der, nil
+		case !wrongPassword(err):
+			return nil, unreadableBox(name, err)
+		case o.Password == nil:
+			return nil, &fault{class: ErrPassword, text: name + " is encrypted and no password was given"}
+		}
 	}
-	if password == nil {
-		return nil, &fault{class: ErrPassword, text: name + " is encrypted and no password was given"}
-	}
-	pass, err := password(ctx, name)
+	pass, err := o.Password(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(pass)
 	der, err := encrypted.Decrypt(box, pass)
-	if err != nil {
-		return nil, &fault{class: ErrPassword, text: "the password does not open " + name}
+	switch {
+	case err == nil:
+		return der, nil
+	case !wrongPassword(err):
+		return nil, unreadableBox(name, err)
+	case len(pass) == 0:
+		return nil, &fault{class: ErrPassword, text: "the password, which is empty, does not open " + name}
 	}
-	return der, nil
+	return nil, &fault{class: ErrPassword, text: "the password does not open " + name}
+}
+
+func unreadableBox(name string, err error) error {
+	return &fault{class: ErrKey, text: fmt.Sprintf("%s holds an encrypted private key that cannot be read: %v", name, err), cause: err}
 }
 
 // wrongPassword tells the failure of a sound box apart from a damaged box,

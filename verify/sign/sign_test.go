@@ -207,11 +207,29 @@ func TestLoadSignerForms(t *testing.T) {
 	}
 }
 
+// A password that is at hand must be the only one that is tried: each try
+// costs every build a scrypt.
+func TestPasswordAtHand(t *testing.T) {
+	ctx := context.Background()
+	empty, locked := filepath.Join("testdata", "cosign-empty.key"), filepath.Join("testdata", "cosign-p256.key")
+	for _, c := range []struct{ ref, pass, text string }{
+		{locked, "pass word", ""},
+		{empty, "", ""},
+		{empty, "pass word", "the password does not open"},
+		{locked, "", "the password, which is empty, does not open"},
+	} {
+		_, err := LoadSigner(ctx, c.ref, LoadOptions{Password: password(c.pass), AtHand: true})
+		if c.text == "" && err != nil || c.text != "" && (!errors.Is(err, ErrPassword) || !strings.Contains(err.Error(), c.text)) {
+			t.Errorf("%s with %q: %v", c.ref, c.pass, err)
+		}
+	}
+}
+
 // mustOpen gives the PKCS#8 bytes of an encrypted fixture.
 func mustOpen(t *testing.T, name, pass string) []byte {
 	t.Helper()
 	block, _ := pem.Decode(read(t, name))
-	der, err := decrypt(context.Background(), name, block.Bytes, password(pass))
+	der, err := decrypt(context.Background(), name, block.Bytes, LoadOptions{Password: password(pass)})
 	if err != nil {
 		t.Fatal(err)
 	}
