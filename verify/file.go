@@ -63,15 +63,28 @@ func File(ctx context.Context, r *archive.Reader, o Options) (*Report, error) {
 	if err := s.load(r.Load); err != nil {
 		return nil, err
 	}
+	var unread error
 	if r.Index() != nil {
 		rep.describe(s.held)
+		if unread = o.judgeContent(ctx, rep, s.held); !rep.Signature.trusted() {
+			return rep.distrust()
+		}
 		if err := s.file(ctx, r, o); err != nil {
 			return nil, err
 		}
 	}
 	s.checkSignatures(embedded(r.Signatures()))
 	rep.conclude(s)
+	if unread != nil && rep.OK {
+		return nil, unread
+	}
 	return rep, rep.Err()
+}
+
+// distrust leaves out what the report says of a bundle that nobody trusts.
+func (r *Report) distrust() (*Report, error) {
+	r.Name, r.Version, r.Content = "", "", Content{Status: ContentUnchecked, Problems: []Problem{}}
+	return r, r.Err()
 }
 
 // Trust judges only the signatures of an open bundle, over the raw bytes of

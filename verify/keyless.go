@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -38,7 +40,7 @@ const maxTrustedRoot = 8 << 20
 // signature must have a proof of each such kind; where it lists neither log
 // nor timestamp authority, the certificate must be valid now. Errors wrap
 // [ErrPolicy].
-func Keyless(id Identity) (Policy, error) {
+func Keyless(id Identity) (*KeylessPolicy, error) {
 	if id.Subject == "" || id.Issuer == "" {
 		return nil, fmt.Errorf("%w: a certificate identity and its issuer belong together", ErrPolicy)
 	}
@@ -55,7 +57,7 @@ func Keyless(id Identity) (Policy, error) {
 	return newKeyless(id, material)
 }
 
-func newKeyless(id Identity, material root.TrustedMaterial) (Policy, error) {
+func newKeyless(id Identity, material root.TrustedMaterial) (*KeylessPolicy, error) {
 	if len(material.FulcioCertificateAuthorities()) == 0 {
 		return nil, fmt.Errorf("%w: the trusted root lists no certificate authority", ErrPolicy)
 	}
@@ -80,10 +82,11 @@ func newKeyless(id Identity, material root.TrustedMaterial) (Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
-	return &keylessPolicy{id: id, verifier: verifier, identity: identity, now: logs+stamps == 0}, nil
+	return &KeylessPolicy{id: id, verifier: verifier, identity: identity, now: logs+stamps == 0}, nil
 }
 
-type keylessPolicy struct {
+// KeylessPolicy is what [Keyless] makes. It is safe for concurrent use.
+type KeylessPolicy struct {
 	id       Identity
 	verifier *sgverify.Verifier
 	identity sgverify.CertificateIdentity
@@ -91,11 +94,14 @@ type keylessPolicy struct {
 	now bool
 }
 
-func (p *keylessPolicy) Evaluate(_ context.Context, index []byte, signatures []Evidence) Signature {
-	return each(signatures, func(e Evidence) (Signer, error) { return p.check(index, e) })
+// Evaluate implements [Policy].
+func (p *KeylessPolicy) Evaluate(_ context.Context, index []byte, signatures []Evidence) Signature {
+	return each(signatures, func(e Evidence) (Signer, error) { return p.Check(index, e) })
 }
 
-func (p *keylessPolicy) check(index []byte, e Evidence) (Signer, error) {
+// Check tells who of the identity has signed the index; the error says why it
+// was not the identity.
+func (p *KeylessPolicy) Check(index []byte, e Evidence) (Signer, error) {
 	m, err := sign.ParseMessage(e.Data)
 	if err != nil {
 		return Signer{}, fmt.Errorf("%s cannot be used: %w", e.Name, err)
@@ -106,7 +112,30 @@ func (p *keylessPolicy) check(index []byte, e Evidence) (Signer, error) {
 	if !m.Covers(index) {
 		return Signer{}, fmt.Errorf("%s signs another index (%s): the index was changed after signing, or the signature belongs to another bundle", e.Name, shortSum(m))
 	}
-	cert, err := x509.ParseCertificate(m.Certificate)
+	return p.prove(m.Certificate, e, sgverify.WithArtifact(bytes.NewReader(index)))
+}
+
+// CheckStatement is Check for an in-toto statement in a DSSE envelope that has
+// the artifact of the given digest as a subject, as cosign makes it for
+// images. What else the statement says is the caller's to read.
+func (p *KeylessPolicy) CheckStatement(artifact digest.Digest, e Evidence) (Signer, error) {
+	env, err := sign.ParseEnvelope(e.Data)
+	if err != nil {
+		return Signer{}, fmt.Errorf("%s cannot be used: %w", e.Name, err)
+	}
+	if env.Certificate == nil {
+		return Signer{}, fmt.Errorf("%s was made with key %s, and only certificate identities are trusted", e.Name, hintID(env.Hint))
+	}
+	sum, err := hex.DecodeString(artifact.Encoded())
+	if err != nil {
+		return Signer{}, err
+	}
+	return p.prove(env.Certificate, e, sgverify.WithArtifactDigest(artifact.Algorithm().String(), sum))
+}
+
+// prove has sigstore judge certificate, signature and proofs.
+func (p *KeylessPolicy) prove(certificate []byte, e Evidence, artifact sgverify.ArtifactPolicyOption) (Signer, error) {
+	cert, err := x509.ParseCertificate(certificate)
 	if err != nil {
 		return Signer{}, fmt.Errorf("%s holds a certificate that cannot be read", e.Name)
 	}
@@ -118,8 +147,7 @@ func (p *keylessPolicy) check(index []byte, e Evidence) (Signer, error) {
 	if err := entity.UnmarshalJSON(e.Data); err != nil {
 		return Signer{}, fmt.Errorf("%s cannot be used: %w", e.Name, err)
 	}
-	result, err := p.verifier.Verify(entity, sgverify.NewPolicy(
-		sgverify.WithArtifact(bytes.NewReader(index)), sgverify.WithCertificateIdentity(p.identity)))
+	result, err := p.verifier.Verify(entity, sgverify.NewPolicy(artifact, sgverify.WithCertificateIdentity(p.identity)))
 	if err != nil {
 		who, issuer := certificateNames(cert)
 		if p.now && time.Now().After(cert.NotAfter) {

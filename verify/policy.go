@@ -5,10 +5,15 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"bundle/archive"
 	"bundle/verify/sign"
 )
 
@@ -28,6 +33,61 @@ type Policy interface {
 	Evaluate(ctx context.Context, index []byte, signatures []Evidence) Signature
 }
 
+// ContentPolicy is a Policy that also asks something of what is inside, such
+// as that images carry signatures of their own.
+type ContentPolicy interface {
+	Policy
+	// EvaluateContent judges what an index that Evaluate trusts lists. It gives
+	// a sentence for each thing that is not as the policy wants it. Its error
+	// is that of read, which is no judgement.
+	EvaluateContent(ctx context.Context, index *ocispec.Index, read ReadBlob) (reasons []string, err error)
+}
+
+// ReadBlob gives a whole blob of at most limit bytes, digest checked. What is
+// longer is an error.
+type ReadBlob func(ctx context.Context, d digest.Digest, limit int64) ([]byte, error)
+
+// TrustContent judges what the policy asks of the content of a bundle that
+// [Trust] trusts, as far as it asks for anything, and notes it in the report.
+// r.Load must have been called. The error is the [*Verdict] of a bundle that
+// is not trusted, or says that it could not be read.
+func TrustContent(ctx context.Context, rep *Report, r *archive.Reader, o Options) error {
+	if err := o.judgeContent(ctx, rep, fileHoldings{r}); err != nil {
+		return err
+	}
+	if !rep.Signature.trusted() {
+		return rep.Err()
+	}
+	return nil
+}
+
+// judgeContent asks a ContentPolicy; what it refuses makes the report's
+// signature untrusted.
+func (o *Options) judgeContent(ctx context.Context, rep *Report, held holdings) error {
+	p, ok := o.Policy.(ContentPolicy)
+	if !ok || o.SkipSignature || held.Index() == nil {
+		return nil
+	}
+	reasons, err := p.EvaluateContent(ctx, held.Index(), func(ctx context.Context, d digest.Digest, limit int64) ([]byte, error) {
+		raw, err := held.read(ctx, d, limit)
+		switch {
+		case errors.Is(err, errNotJSON):
+			return nil, nil // a stream does not keep what can be no signature
+		case err == nil && int64(len(raw)) > limit:
+			return nil, fmt.Errorf("blob %s has %d bytes, and at most %d are read", d, len(raw), limit)
+		}
+		return raw, err
+	})
+	if err != nil {
+		return err
+	}
+	if len(reasons) > 0 {
+		rep.Signature.Status = StatusUntrusted
+		rep.Signature.Reasons = append(reasons, rep.Signature.Reasons...)
+	}
+	return nil
+}
+
 // judge applies the options to what a bundle carries.
 func (o *Options) judge(ctx context.Context, index []byte, embedded []Evidence) Signature {
 	switch all := slices.Concat(embedded, o.Detached); {
@@ -35,7 +95,7 @@ func (o *Options) judge(ctx context.Context, index []byte, embedded []Evidence) 
 		return Signature{Status: StatusSkipped, Signers: []Signer{}}
 	case o.Policy == nil:
 		return Signature{Status: StatusUntrusted, Signers: []Signer{}, Reasons: []string{"no key, identity or policy was given to check the signature with"}}
-	case len(all) == 0:
+	case len(all) == 0 && !isPinned(o.Policy):
 		return Signature{Status: StatusUnsigned, Signers: []Signer{}}
 	default:
 		s := o.Policy.Evaluate(ctx, index, all)
@@ -173,3 +233,19 @@ func (p anyOf) Evaluate(ctx context.Context, index []byte, signatures []Evidence
 	}
 	return all
 }
+
+// Pinned trusts the bundles whose index has one of the given digests, whoever
+// signed them: somebody has told which file is meant.
+func Pinned(indexes ...digest.Digest) Policy { return pinned(indexes) }
+
+type pinned []digest.Digest
+
+func (p pinned) Evaluate(_ context.Context, index []byte, _ []Evidence) Signature {
+	if d := digest.FromBytes(index); !slices.Contains(p, d) {
+		return Signature{Status: StatusUntrusted, Reasons: []string{fmt.Sprintf("its index is %s, which is not the one that was asked for", d)}}
+	}
+	return Signature{Status: StatusVerified}
+}
+
+// isPinned tells whether a policy needs no signature.
+func isPinned(p Policy) bool { _, ok := p.(pinned); return ok }

@@ -43,6 +43,29 @@ type Signature struct {
 	// Reasons say, one sentence each, why signatures were not accepted. There
 	// may be some beside valid signers.
 	Reasons []string `json:"reasons,omitempty"`
+	// Policy is what a policy file found; nil where there was none.
+	Policy *PolicyResult `json:"policy,omitempty"`
+}
+
+// PolicyResult says which policy has judged, and what it counted.
+type PolicyResult struct {
+	Name   string        `json:"name"`
+	Serial int64         `json:"serial"`
+	Digest digest.Digest `json:"digest"`
+	Roles  []RoleResult  `json:"roles"`
+}
+
+// RoleResult says who of a role has signed.
+type RoleResult struct {
+	Name string `json:"name"`
+	// Need is how many of its signers must have signed.
+	Need    int      `json:"need"`
+	Present []string `json:"present"`
+	Missing []string `json:"missing,omitempty"`
+	// Expired and Revoked do not count, whether they signed or not. Expired
+	// are also those whose time has not come yet.
+	Expired []string `json:"expired,omitempty"`
+	Revoked []string `json:"revoked,omitempty"`
 }
 
 // Signer is who made a valid signature.

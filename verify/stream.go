@@ -80,13 +80,15 @@ func stream(ctx context.Context, r *counter, damage *archive.Error, o Options) (
 	if err != nil {
 		return nil, err
 	}
+	var unread error
 	switch evidence := embedded(signatures); {
 	case signed:
 		rep.Signature = o.judge(ctx, in.IndexBytes(), evidence)
+		if rep.Signature.trusted() {
+			unread = o.judgeContent(ctx, rep, s.held)
+		}
 		if !rep.Signature.trusted() {
-			// As with a file: of what nobody trusts nothing is told.
-			rep.Name, rep.Version, rep.Content = "", "", Content{Status: ContentUnchecked, Problems: []Problem{}}
-			return rep, rep.Err()
+			return rep.distrust()
 		}
 		s.checkSignatures(evidence)
 	case o.SkipSignature:
@@ -95,6 +97,9 @@ func stream(ctx context.Context, r *counter, damage *archive.Error, o Options) (
 		rep.Signature.Reasons = []string{"the file is damaged, and its signatures could not be read"}
 	}
 	rep.conclude(s)
+	if unread != nil && rep.OK {
+		return nil, unread
+	}
 	return rep, rep.Err()
 }
 

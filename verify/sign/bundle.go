@@ -31,12 +31,8 @@ func newBundle(key *PublicKey, message, sig []byte, hash crypto.Hash) ([]byte, e
 		return nil, err
 	}
 	return encode(&protobundle.Bundle{
-		MediaType: MediaType,
-		VerificationMaterial: &protobundle.VerificationMaterial{
-			Content: &protobundle.VerificationMaterial_PublicKey{
-				PublicKey: &protocommon.PublicKeyIdentifier{Hint: key.Hint()},
-			},
-		},
+		MediaType:            MediaType,
+		VerificationMaterial: keyMaterial(key),
 		Content: &protobundle.Bundle_MessageSignature{
 			MessageSignature: &protocommon.MessageSignature{
 				MessageDigest: &protocommon.HashOutput{Algorithm: algorithm, Digest: sum},
@@ -44,6 +40,15 @@ func newBundle(key *PublicKey, message, sig []byte, hash crypto.Hash) ([]byte, e
 			},
 		},
 	})
+}
+
+// keyMaterial names a key in a bundle.
+func keyMaterial(key *PublicKey) *protobundle.VerificationMaterial {
+	return &protobundle.VerificationMaterial{
+		Content: &protobundle.VerificationMaterial_PublicKey{
+			PublicKey: &protocommon.PublicKeyIdentifier{Hint: key.Hint()},
+		},
+	}
 }
 
 // Canonical gives the one spelling of a Sigstore bundle that an archive may

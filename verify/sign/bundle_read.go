@@ -60,18 +60,25 @@ func ParseMessage(data []byte) (*Message, error) {
 	if m.Hash != 0 && len(m.Sum) != m.Hash.Size() {
 		return nil, &fault{class: ErrBundle, text: fmt.Sprintf("its digest has %d bytes instead of %d", len(m.Sum), m.Hash.Size())}
 	}
-	switch material := b.GetVerificationMaterial().GetContent().(type) {
-	case *protobundle.VerificationMaterial_PublicKey:
-		m.Hint = material.PublicKey.GetHint()
-	case *protobundle.VerificationMaterial_Certificate:
-		m.Certificate = material.Certificate.GetRawBytes()
-		if len(m.Certificate) == 0 {
-			return nil, &fault{class: ErrBundle, text: "its certificate is empty"}
-		}
-	default:
-		return nil, &fault{class: ErrBundle, text: "it holds neither a public key's hint nor a certificate"}
+	if m.Hint, m.Certificate, err = material(b); err != nil {
+		return nil, err
 	}
 	return m, nil
+}
+
+// material gives who a bundle says to have signed.
+func material(b *protobundle.Bundle) (hint string, certificate []byte, err error) {
+	switch m := b.GetVerificationMaterial().GetContent().(type) {
+	case *protobundle.VerificationMaterial_PublicKey:
+		return m.PublicKey.GetHint(), nil, nil
+	case *protobundle.VerificationMaterial_Certificate:
+		certificate = m.Certificate.GetRawBytes()
+		if len(certificate) == 0 {
+			return "", nil, &fault{class: ErrBundle, text: "its certificate is empty"}
+		}
+		return "", certificate, nil
+	}
+	return "", nil, &fault{class: ErrBundle, text: "it holds neither a public key's hint nor a certificate"}
 }
 
 // Covers tells whether the bundle says that it signs these bytes. It proves
