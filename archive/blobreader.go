@@ -13,7 +13,8 @@ import (
 // several goroutines. The zstd framing is checked on the way, the digest is
 // not: hash what you read. It needs no closing.
 type BlobReader struct {
-	r     *Reader
+	r     *Reader // that holds the blob
+	asked *Reader
 	m     member
 	shape rawShape
 	// starts are the offsets of a packed blob's frames in the file.
@@ -23,11 +24,11 @@ type BlobReader struct {
 // Open gives random access to a blob's content. The error wraps
 // [ErrMissing] if the bundle does not hold it.
 func (r *Reader) Open(d digest.Digest) (*BlobReader, error) {
-	m, err := r.member(d)
+	from, m, err := r.holder(d)
 	if err != nil {
 		return nil, err
 	}
-	b := &BlobReader{r: r, m: m}
+	b := &BlobReader{r: from, asked: r, m: m}
 	if !m.isPacked() {
 		b.shape = m.raw()
 		return b, nil
@@ -71,7 +72,7 @@ func (b *BlobReader) ReadAt(p []byte, off int64) (int, error) {
 	if err == nil && n < len(p) {
 		err = io.EOF
 	}
-	return n, err
+	return n, b.asked.in(b.r, err)
 }
 
 // readRaw fills p from off. It reads whole chunks of the file, from the block

@@ -46,6 +46,9 @@ type Error struct {
 	Member string
 	// Digest of the blob that is hit; empty where it is not a blob.
 	Digest digest.Digest
+	// File is the file that is hit where that is not the one that was asked,
+	// but another that it takes blobs from.
+	File string
 	// Offset and Length are the bytes of the file (compressed, as on disk)
 	// that are concerned. Length is 0 where no range can be named.
 	Offset, Length int64
@@ -66,7 +69,11 @@ func (e *Error) Error() string {
 		b.WriteString(e.Reason)
 	}
 	if e.Length > 0 {
-		fmt.Fprintf(&b, " (bytes %d to %d of the file)", e.Offset, e.Offset+e.Length-1)
+		file := e.File
+		if file == "" {
+			file = "the file"
+		}
+		fmt.Fprintf(&b, " (bytes %d to %d of %s)", e.Offset, e.Offset+e.Length-1, file)
 	}
 	return b.String()
 }

@@ -19,6 +19,9 @@ const (
 	// AnnotationDockerManifest on the index is the digest of manifest.json;
 	// it is there exactly if that member is.
 	AnnotationDockerManifest = "vnd.bundle.docker-manifest"
+	// AnnotationDelta on the index is the digest of delta.json. The file is a
+	// delta if it has that member, and whole if it does not.
+	AnnotationDelta = "vnd.bundle.delta"
 	// AnnotationKind on a descriptor of the index is one of the Kind values.
 	AnnotationKind = "vnd.bundle.kind"
 	// AnnotationRef on a descriptor of the index is its full reference.
@@ -34,9 +37,15 @@ const (
 	KindAttached = "attached"
 )
 
-// FormatVersion is the version of the format that this package writes, and
-// the newest that it reads.
-const FormatVersion = 1
+// FormatVersion is the newest version of the format that this package reads.
+// It writes each file in the oldest that has what the file needs.
+const FormatVersion = 2
+
+// Versions of the format.
+const (
+	formatFirst = 1
+	formatDelta = 2
+)
 
 // Limits of docs/format.md, "Limits". A file beyond one of them is refused
 // before memory is spent on it.

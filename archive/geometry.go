@@ -13,8 +13,10 @@ type geometry struct {
 	index  member
 	docker member // name is empty where there is none
 	layout member
+	delta  member     // name is empty where there is none
+	part   *deltaPart // nil for a whole file
 	blobs  []Blob
-	pos    []int64 // of the blobs' members
+	pos    []int64 // of the blobs' members, -1 for those that are absent
 	end    int64   // where signatures begin
 	frames int64   // zstd frames up to end
 	find   map[digest.Digest]int32
@@ -40,9 +42,10 @@ func indexMember(size int64) member {
 }
 
 // newGeometry lays the members out. dockerSize is -1 where there is no
-// manifest.json. It checks the blobs one by one and together.
-func newGeometry(indexSize, dockerSize int64, layoutDigest digest.Digest, layoutSize int64, blobs []Blob) (*geometry, error) {
-	g := &geometry{index: indexMember(indexSize), blobs: blobs}
+// manifest.json, part nil where the file is whole. It checks the blobs one by
+// one and together.
+func newGeometry(indexSize, dockerSize int64, layoutDigest digest.Digest, layoutSize int64, blobs []Blob, part *deltaPart) (*geometry, error) {
+	g := &geometry{index: indexMember(indexSize), blobs: blobs, part: part}
 	first := ociLayoutMember()
 	g.end = first.encodedLen()
 	g.frames = first.frameCount()
@@ -68,6 +71,14 @@ func newGeometry(indexSize, dockerSize int64, layoutDigest digest.Digest, layout
 	if err := add(&g.layout); err != nil {
 		return nil, err
 	}
+	var absent []stretch
+	if part != nil {
+		g.delta = member{name: nameDelta, size: part.size, sum: true}
+		if err := add(&g.delta); err != nil {
+			return nil, err
+		}
+		absent = part.absent
+	}
 	g.pos = make([]int64, len(blobs))
 	g.find = make(map[digest.Digest]int32, len(blobs))
 	for i := range blobs {
@@ -78,6 +89,13 @@ func newGeometry(indexSize, dockerSize int64, layoutDigest digest.Digest, layout
 			return nil, fmt.Errorf("blob %s is listed twice", blobs[i].Digest)
 		}
 		g.find[blobs[i].Digest] = int32(i)
+		for len(absent) > 0 && absent[0].first+absent[0].count <= int64(i) {
+			absent = absent[1:]
+		}
+		if len(absent) > 0 && absent[0].first <= int64(i) {
+			g.pos[i] = -1
+			continue
+		}
 		m := blobMember(blobs[i], 0)
 		if err := add(&m); err != nil {
 			return nil, err
@@ -93,10 +111,24 @@ func (g *geometry) member(d digest.Digest) (member, bool) {
 		return g.layout, true
 	}
 	i, ok := g.find[d]
-	if !ok {
+	if !ok || g.pos[i] < 0 {
 		return member{}, false
 	}
 	return g.blob(int(i)), true
+}
+
+// carried are the blobs that are in the file.
+func (g *geometry) carried() []Blob {
+	if g.part == nil {
+		return g.blobs
+	}
+	var list []Blob
+	for i := range g.blobs {
+		if g.pos[i] >= 0 {
+			list = append(list, g.blobs[i])
+		}
+	}
+	return list
 }
 
 func (g *geometry) blob(i int) member { return blobMember(g.blobs[i], g.pos[i]) }
@@ -114,7 +146,13 @@ func (g *geometry) eachFrame(signatures []int64, yield func(encoded, decoded int
 	if !g.layout.eachFrame(yield) {
 		return
 	}
+	if g.delta.name != "" && !g.delta.eachFrame(yield) {
+		return
+	}
 	for i := range g.blobs {
+		if g.pos[i] < 0 {
+			continue
+		}
 		m := g.blob(i)
 		if !m.eachFrame(yield) {
 			return
@@ -130,7 +168,8 @@ func (g *geometry) eachFrame(signatures []int64, yield func(encoded, decoded int
 }
 
 // writeHead writes the members before the blobs. part is told of each before
-// its first byte; the layout blob is left out if layout is nil.
+// its first byte; the layout blob and what follows are left out if layout is
+// nil.
 func (g *geometry) writeHead(w io.Writer, index, docker, layout []byte, part func(m *member)) error {
 	first := ociLayoutMember()
 	write := func(m *member, content []byte) error {
@@ -151,7 +190,10 @@ func (g *geometry) writeHead(w io.Writer, index, docker, layout []byte, part fun
 	if layout == nil {
 		return nil
 	}
-	return write(&g.layout, layout)
+	if err := write(&g.layout, layout); err != nil || g.part == nil {
+		return err
+	}
+	return write(&g.delta, g.part.encode())
 }
 
 // writeTail writes everything behind the blobs.

@@ -60,7 +60,7 @@ func (f *forgery) make(t *testing.T, body []byte, frames ...int64) []byte {
 	if f.docker != nil {
 		dockerSize = int64(len(f.docker))
 	}
-	g, err := newGeometry(int64(len(data)), dockerSize, d, int64(len(layout)), nil)
+	g, err := newGeometry(int64(len(data)), dockerSize, d, int64(len(layout)), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,9 +133,9 @@ func TestForgeriesAreRefused(t *testing.T) {
 	}{
 		{"reader newer than format", forgery{index: set(AnnotationMinReader, "2")}, ErrFormat, "vnd.bundle.min-reader"},
 		{"newer format and reader", forgery{index: func(i *ocispec.Index) {
-			i.Annotations[AnnotationFormat] = "3"
-			i.Annotations[AnnotationMinReader] = "2"
-		}}, ErrVersion, "format version 2"},
+			i.Annotations[AnnotationFormat] = "4"
+			i.Annotations[AnnotationMinReader] = "3"
+		}}, ErrVersion, "format version 3"},
 		{"no format", forgery{index: set(AnnotationFormat, "")}, ErrFormat, AnnotationFormat},
 		{"no min-reader", forgery{index: func(i *ocispec.Index) { delete(i.Annotations, AnnotationMinReader) }}, ErrFormat, AnnotationMinReader},
 		{"newer layout", forgery{layout: []byte(`{"version":2,"blobs":[]}`)}, ErrVersion, "version 2"},

@@ -15,6 +15,7 @@ type parsedIndex struct {
 	index  ocispec.Index
 	layout ocispec.Descriptor
 	docker digest.Digest // empty where there is no manifest.json
+	delta  digest.Digest // empty where there is no delta.json
 }
 
 func indexError(class error, format string, a ...any) *Error {
@@ -69,6 +70,12 @@ func parseIndex(data []byte) (*parsedIndex, error) {
 		p.docker = digest.Digest(s)
 		if !isSHA256(p.docker) {
 			return nil, indexError(ErrDamaged, "annotation %s is not a sha256 digest", AnnotationDockerManifest)
+		}
+	}
+	if s, ok := a[AnnotationDelta]; ok {
+		p.delta = digest.Digest(s)
+		if !isSHA256(p.delta) || least < formatDelta {
+			return nil, indexError(ErrDamaged, "annotation %s is not a sha256 digest, or comes before its time", AnnotationDelta)
 		}
 	}
 	return &p, nil

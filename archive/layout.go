@@ -40,14 +40,15 @@ func encodeLayout(blobs []Blob) []byte {
 
 // layoutParser reads exactly what encodeLayout writes.
 type layoutParser struct {
-	s   string
-	at  int
-	err error
+	s    string
+	at   int
+	err  error
+	what string // is being read
 }
 
 func (p *layoutParser) fail(format string, a ...any) {
 	if p.err == nil {
-		p.err = fmt.Errorf("at byte %d of the layout: "+format, append([]any{p.at}, a...)...)
+		p.err = fmt.Errorf("at byte %d of %s: "+format, append([]any{p.at, p.what}, a...)...)
 	}
 }
 
@@ -125,10 +126,10 @@ func isSHA256(d digest.Digest) bool {
 // class. What it returns is checked by itself, but not yet against the file.
 func parseLayout(data []byte) ([]Blob, error) {
 	// One string that all digests are part of: far less memory than one each.
-	p := &layoutParser{s: string(data)}
+	p := &layoutParser{s: string(data), what: "the layout"}
 	p.expect(`{"version":`)
-	if v := p.number(); p.err == nil && v != FormatVersion {
-		return nil, fmt.Errorf("%w: the layout is of version %d, this tool reads version %d", ErrVersion, v, FormatVersion)
+	if v := p.number(); p.err == nil && v != formatFirst {
+		return nil, fmt.Errorf("%w: the layout is of version %d, this tool reads version %d", ErrVersion, v, formatFirst)
 	}
 	p.expect(`,"blobs":[`)
 	var blobs []Blob

@@ -11,6 +11,7 @@ const (
 	nameOCILayout      = "oci-layout"
 	nameIndex          = "index.json"
 	nameDockerManifest = "manifest.json"
+	nameDelta          = "delta.json"
 	blobPrefix         = "blobs/sha256/"
 	signaturePrefix    = "signatures/"
 	signatureSuffix    = ".sigstore.json"

@@ -26,6 +26,16 @@ type Plan struct {
 // not changed. blobs is the order of the blobs in the file, each digest once.
 // dockerManifest is the manifest.json member; nil leaves it out.
 func NewPlan(index ocispec.Index, blobs []Blob, dockerManifest []byte) (*Plan, error) {
+	return newPlan(index, blobs, dockerManifest, nil)
+}
+
+// NewDeltaPlan is NewPlan for a file that leaves out some of the blobs, which
+// must be listed all the same.
+func NewDeltaPlan(index ocispec.Index, blobs []Blob, dockerManifest []byte, delta Delta) (*Plan, error) {
+	return newPlan(index, blobs, dockerManifest, &delta)
+}
+
+func newPlan(index ocispec.Index, blobs []Blob, dockerManifest []byte, delta *Delta) (*Plan, error) {
 	if len(blobs) > MaxBlobs {
 		return nil, fmt.Errorf("a bundle holds at most %d blobs, not %d", MaxBlobs, len(blobs))
 	}
@@ -64,8 +74,20 @@ func NewPlan(index ocispec.Index, blobs []Blob, dockerManifest []byte) (*Plan, e
 	if index.Annotations == nil {
 		index.Annotations = map[string]string{}
 	}
-	index.Annotations[AnnotationFormat] = strconv.Itoa(FormatVersion)
-	index.Annotations[AnnotationMinReader] = strconv.Itoa(FormatVersion)
+	version := formatFirst
+	delete(index.Annotations, AnnotationDelta)
+	var part *deltaPart
+	if delta != nil {
+		var data []byte
+		var err error
+		if part, data, err = newDeltaPart(delta, blobs); err != nil {
+			return nil, err
+		}
+		version = formatDelta
+		index.Annotations[AnnotationDelta] = digest.FromBytes(data).String()
+	}
+	index.Annotations[AnnotationFormat] = strconv.Itoa(version)
+	index.Annotations[AnnotationMinReader] = strconv.Itoa(version)
 	delete(index.Annotations, AnnotationDockerManifest)
 	dockerSize := int64(-1)
 	if dockerManifest != nil {
@@ -85,7 +107,7 @@ func NewPlan(index ocispec.Index, blobs []Blob, dockerManifest []byte) (*Plan, e
 	if _, err := parseIndex(p.index); err != nil {
 		return nil, err
 	}
-	p.geo, err = newGeometry(int64(len(p.index)), dockerSize, layout.Digest, layout.Size, append([]Blob(nil), blobs...))
+	p.geo, err = newGeometry(int64(len(p.index)), dockerSize, layout.Digest, layout.Size, append([]Blob(nil), blobs...), part)
 	if err != nil {
 		return nil, err
 	}
@@ -102,5 +124,6 @@ func (p *Plan) IndexDigest() digest.Digest { return p.indexDigest }
 // Size of the finished file in bytes, without signatures.
 func (p *Plan) Size() int64 { return p.geo.end + p.geo.tailLen(nil) }
 
-// Blobs lists the blobs in file order. The slice must not be changed.
-func (p *Plan) Blobs() []Blob { return p.geo.blobs }
+// Blobs lists the blobs that the file will hold, in its order. The slice must
+// not be changed.
+func (p *Plan) Blobs() []Blob { return p.geo.carried() }

@@ -30,6 +30,10 @@ type Reader struct {
 	index  *ocispec.Index
 	docker []byte
 	geo    *geometry
+
+	// Set by Attach.
+	attached map[digest.Digest]*Reader
+	parts    []*Reader
 }
 
 // Open opens the bundle at path. See [NewReader].
@@ -225,17 +229,60 @@ func (t *tools) readInventory(src *source, index []byte, limit int64) (*inventor
 		return nil, err
 	}
 	blobs, err := parseLayout(data)
-	if err == nil {
-		h.geo, err = newGeometry(int64(len(index)), dockerSize, p.layout.Digest, p.layout.Size, blobs)
-	}
 	if err != nil {
-		class := ErrDamaged
-		if errors.Is(err, ErrVersion) {
-			class = ErrVersion
-		}
-		return nil, &Error{Class: class, Member: m.name, Digest: m.digest, Offset: m.pos, Length: m.encodedLen(), Reason: err.Error()}
+		return nil, m.malformed(err)
+	}
+	part, err := t.readDelta(src, p, len(blobs), limit)
+	if err != nil {
+		return nil, err
+	}
+	h.geo, err = newGeometry(int64(len(index)), dockerSize, p.layout.Digest, p.layout.Size, blobs, part)
+	if err != nil {
+		return nil, m.malformed(err)
 	}
 	return h, nil
+}
+
+// readDelta reads delta.json; nil where the file is whole.
+func (t *tools) readDelta(src *source, p *parsedIndex, blobs int, limit int64) (*deltaPart, error) {
+	if p.delta == "" {
+		return nil, nil
+	}
+	m := member{name: nameDelta, pos: src.off}
+	front, err := src.peek(&m, frameHeader+blockHeader+tarBlock)
+	if err != nil {
+		return nil, err
+	}
+	if !beginsDelta(front) {
+		return nil, nil
+	}
+	remaining := int64(-1)
+	if limit >= 0 {
+		remaining = limit - src.off
+	}
+	data, err := t.readUnsized(src, nameDelta, maxDeltaSize, remaining)
+	if err != nil {
+		return nil, err
+	}
+	m.size = int64(len(data))
+	if digest.FromBytes(data) != p.delta {
+		return nil, &Error{Class: ErrDigest, Member: nameDelta, Offset: m.pos, Length: src.off - m.pos, Reason: "its content is not what index.json says"}
+	}
+	part, err := parseDelta(data, blobs)
+	if err != nil {
+		return nil, m.malformed(err)
+	}
+	return part, nil
+}
+
+// malformed makes the error for a member whose bytes are right and make no
+// sense.
+func (m *member) malformed(err error) *Error {
+	class := ErrDamaged
+	if errors.Is(err, ErrVersion) {
+		class = ErrVersion
+	}
+	return &Error{Class: class, Member: m.name, Digest: m.digest, Offset: m.pos, Length: m.encodedLen(), Reason: err.Error()}
 }
 
 // matches tells whether the blobs fill exactly the room up to the tail.
@@ -264,13 +311,23 @@ func (g *geometry) matches(ra io.ReaderAt, t *tail) error {
 // Index is the parsed index.json; nil before Load.
 func (r *Reader) Index() *ocispec.Index { return r.index }
 
-// Blobs lists the blobs in file order, without the layout blob. The slice
-// must not be changed.
+// Blobs lists the blobs that are at hand, in the order of the layout and
+// without the layout blob: those in the file, and those in what was attached.
+// The slice must not be changed.
 func (r *Reader) Blobs() []Blob {
 	if r.geo == nil {
 		return nil
 	}
-	return r.geo.blobs
+	if len(r.attached) == 0 {
+		return r.geo.carried()
+	}
+	var list []Blob
+	for i := range r.geo.blobs {
+		if !r.lacks(i) || r.attached[r.geo.blobs[i].Digest] != nil {
+			list = append(list, r.geo.blobs[i])
+		}
+	}
+	return list
 }
 
 // DockerManifest is the manifest.json member; nil if there is none.
@@ -278,14 +335,15 @@ func (r *Reader) DockerManifest() []byte { return r.docker }
 
 // Stat finds a blob of the layout, or the layout blob itself.
 func (r *Reader) Stat(d digest.Digest) (Blob, bool) {
-	m, err := r.member(d)
+	_, m, err := r.holder(d)
 	if err != nil {
 		return Blob{}, false
 	}
 	return Blob{Digest: m.digest, Size: m.size, Frames: m.frames, Packed: m.packed}, true
 }
 
-func (r *Reader) member(d digest.Digest) (member, error) {
+// own finds a blob that is in the file itself.
+func (r *Reader) own(d digest.Digest) (member, error) {
 	if r.geo == nil {
 		return member{}, ErrNotLoaded
 	}
@@ -297,9 +355,9 @@ func (r *Reader) member(d digest.Digest) (member, error) {
 }
 
 // Extent tells where in the file the blob's tar member lies, header and
-// padding included, in bytes. Both are 0 if the bundle does not hold it.
+// padding included, in bytes. Both are 0 if the file itself does not hold it.
 func (r *Reader) Extent(d digest.Digest) (offset, length int64) {
-	m, err := r.member(d)
+	m, err := r.own(d)
 	if err != nil {
 		return 0, 0
 	}

@@ -68,12 +68,35 @@ func (s *Stream) Index() *ocispec.Index {
 	return &s.inv.index
 }
 
-// Blobs lists the blobs in file order. The slice must not be changed.
+// Blobs lists the blobs in the file, in its order. The slice must not be
+// changed.
 func (s *Stream) Blobs() []Blob {
 	if s.inv == nil {
 		return nil
 	}
-	return s.inv.geo.blobs
+	return s.inv.geo.carried()
+}
+
+// Bases are the bundles that the file leans on; none if it is whole.
+func (s *Stream) Bases() []Base {
+	if s.inv == nil || s.inv.geo.part == nil {
+		return nil
+	}
+	return s.inv.geo.part.bases
+}
+
+// Absent lists the blobs of the bundle that are not in the file.
+func (s *Stream) Absent() []Blob {
+	if s.inv == nil {
+		return nil
+	}
+	var list []Blob
+	for i, pos := range s.inv.geo.pos {
+		if pos < 0 {
+			list = append(list, s.inv.geo.blobs[i])
+		}
+	}
+	return list
 }
 
 // DockerManifest is the manifest.json member; nil if there is none.
@@ -110,6 +133,9 @@ func (s *Stream) Next() (Blob, io.Reader, error) {
 	}
 	if err := s.drain(); err != nil {
 		return Blob{}, nil, err
+	}
+	for s.next < len(s.inv.geo.blobs) && s.inv.geo.pos[s.next] < 0 {
+		s.next++
 	}
 	if s.next == len(s.inv.geo.blobs) {
 		return Blob{}, nil, io.EOF

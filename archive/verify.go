@@ -13,11 +13,11 @@ import (
 // of content. Calls for different blobs may run in parallel. Errors are an
 // [*Error], the context's, or what reading returned.
 func (r *Reader) VerifyBlob(ctx context.Context, d digest.Digest, progress func(n int)) error {
-	m, err := r.member(d)
+	from, m, err := r.holder(d)
 	if err != nil {
 		return err
 	}
-	return r.tools.verifyMember(ctx, r.ra, m, progress)
+	return r.in(from, from.tools.verifyMember(ctx, from.ra, m, progress))
 }
 
 func (t *tools) verifyMember(ctx context.Context, ra io.ReaderAt, m member, progress func(n int)) error {
@@ -45,7 +45,7 @@ func (t *tools) verifyMember(ctx context.Context, ra io.ReaderAt, m member, prog
 }
 
 // VerifyFraming checks every byte of the file that is not in the member of a
-// listed blob: it writes them anew from what index.json and the layout say,
+// blob in it: it writes them anew from what index.json and the layout say,
 // and compares. Together with VerifyBlob of all Blobs that is the whole file.
 // Errors are an [*Error], the context's, or what reading returned.
 func (r *Reader) VerifyFraming(ctx context.Context) error {
@@ -58,6 +58,13 @@ func (r *Reader) VerifyFraming(ctx context.Context) error {
 	}
 	if err := r.tools.verifyMember(ctx, r.ra, r.geo.layout, nil); err != nil {
 		return r.hint(err)
+	}
+	if r.geo.part != nil {
+		d := newComparer(newSourceAt(r.ra, r.geo.delta.pos, r.geo.delta.encodedLen()))
+		d.part(&r.geo.delta)
+		if err := writeRaw(d, &r.geo.delta, r.geo.part.encode()); err != nil {
+			return r.hint(err)
+		}
 	}
 	c := newComparer(newSourceAt(r.ra, r.geo.end, r.size-r.geo.end))
 	if err := r.geo.writeTail(ctxWriter{ctx, c}, r.tail.signatures, c.part); err != nil {
@@ -86,12 +93,13 @@ func (c ctxWriter) Write(p []byte) (int, error) {
 // Errors are an [*Error], or what reading returned; a blob beyond limit is
 // refused before anything is read.
 func (r *Reader) ReadBlob(d digest.Digest, limit int64) ([]byte, error) {
-	m, err := r.member(d)
+	from, m, err := r.holder(d)
 	if err != nil {
 		return nil, err
 	}
 	if m.size > limit {
 		return nil, fmt.Errorf("blob %s has %d bytes, more than the %d that are allowed here", d, m.size, limit)
 	}
-	return r.tools.readMember(newSourceAt(r.ra, m.pos, m.encodedLen()), m)
+	data, err := from.tools.readMember(newSourceAt(from.ra, m.pos, m.encodedLen()), m)
+	return data, r.in(from, err)
 }

@@ -102,6 +102,12 @@ func Create(path string, p *Plan, o WriterOptions) (*Writer, error) {
 		path: path, plan: p, o: o, fs: o.fs,
 		done: make([]bool, n), left: n, begun: map[int]*slot{}, busy: map[int]bool{},
 	}
+	for i, pos := range p.geo.pos {
+		if pos < 0 {
+			w.done[i] = true
+			w.left--
+		}
+	}
 	w.idle = sync.NewCond(&w.mu)
 	if err := w.open(); err != nil {
 		return nil, err
@@ -260,7 +266,7 @@ func (m *member) contentIn(chunks int64) int64 {
 func (w *Writer) resume(l leftovers) error {
 	var todo []int
 	for i := range w.done {
-		if l.done[i] || len(l.marks[i]) > 0 {
+		if !w.done[i] && (l.done[i] || len(l.marks[i]) > 0) {
 			todo = append(todo, i)
 		}
 	}

@@ -50,8 +50,8 @@ func ExitClass(err error) int {
 // Verdict is the error of a bundle that did not pass. It wraps one of the
 // classes above.
 type Verdict struct {
-	class        error
-	text, object string
+	class              error
+	text, object, hint string
 }
 
 // Error is one sentence that names the bundle and what is wrong.
@@ -59,6 +59,9 @@ func (v *Verdict) Error() string { return v.text }
 
 // Unwrap gives the class.
 func (v *Verdict) Unwrap() error { return v.class }
+
+// Hint is what to do next; empty where nothing is known.
+func (v *Verdict) Hint() string { return v.hint }
 
 // Object names what is hit first: an image, a chart, a file; empty where it
 // is the bundle as a whole.

@@ -66,6 +66,9 @@ func File(ctx context.Context, r *archive.Reader, o Options) (*Report, error) {
 	var unread error
 	if r.Index() != nil {
 		rep.describe(s.held)
+		for _, part := range r.Parts() {
+			rep.With = append(rep.With, part.Path())
+		}
 		if unread = o.judgeContent(ctx, rep, s.held); !rep.Signature.trusted() {
 			return rep.distrust()
 		}
@@ -142,6 +145,11 @@ func (s *survey) file(ctx context.Context, r *archive.Reader, o Options) error {
 	}
 	if err := g.Wait(); err != nil {
 		return err
+	}
+	for _, part := range r.Parts() {
+		if err := s.part(ctx, r, part, o); err != nil {
+			return err
+		}
 	}
 	s.nameFiles(ctx, r)
 	return ctx.Err()

@@ -28,6 +28,7 @@ type problemKey struct {
 	kind   ProblemKind
 	object string
 	digest digest.Digest
+	file   string
 	offset int64
 }
 
@@ -44,7 +45,7 @@ func (l *problemList) addBlob(kind ProblemKind, d digest.Digest, offset, length 
 func (l *problemList) put(p Problem, unnamed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := problemKey{p.Kind, p.Object, p.Digest, p.Offset}
+	key := problemKey{p.Kind, p.Object, p.Digest, p.File, p.Offset}
 	if p.Digest != "" {
 		// A blob is damaged or missing once, however it was found.
 		key.offset = 0
@@ -75,7 +76,7 @@ func (l *problemList) addError(err error, d digest.Digest) {
 		l.put(Problem{Kind: ProblemDamaged, Object: objectIf(d == "", "the file"), Digest: d, Reason: "it cannot be read: " + printable(err.Error())}, d != "")
 		return
 	}
-	p := Problem{Kind: ProblemDamaged, Digest: e.Digest, Offset: e.Offset, Length: e.Length, Reason: printable(e.Reason)}
+	p := Problem{Kind: ProblemDamaged, Digest: e.Digest, File: e.File, Offset: e.Offset, Length: e.Length, Reason: printable(e.Reason)}
 	if p.Digest == "" {
 		p.Digest = d
 	}

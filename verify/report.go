@@ -13,6 +13,9 @@ type Report struct {
 	OK bool `json:"ok"`
 	// Bundle is the path that was checked, "-" for standard input.
 	Bundle string `json:"bundle"`
+	// With are further files that blobs of the bundle were taken from: the
+	// bases of a delta.
+	With []string `json:"with,omitempty"`
 	// Name and Version are what the index says; empty if it is not trusted or
 	// cannot be read.
 	Name    string `json:"name"`
@@ -128,6 +131,9 @@ type Problem struct {
 	// blob are listed, with a comma between them.
 	Object string        `json:"object"`
 	Digest digest.Digest `json:"digest"`
+	// File is the file that is hit where that is not the bundle's own but one
+	// of With.
+	File string `json:"file,omitempty"`
 	// Offset and Length are the bytes of the file that are concerned; both
 	// are 0 where no place can be named.
 	Offset int64 `json:"offset"`
@@ -143,7 +149,13 @@ func (p Problem) String() string {
 		s += ", " + p.Reason
 	}
 	if p.Length > 0 {
-		s += fmt.Sprintf(" (bytes %d to %d of the file)", p.Offset, p.Offset+p.Length-1)
+		file := p.File
+		if file == "" {
+			file = "the file"
+		}
+		s += fmt.Sprintf(" (bytes %d to %d of %s)", p.Offset, p.Offset+p.Length-1, file)
+	} else if p.File != "" {
+		s += " (in " + p.File + ")"
 	}
 	return s
 }

@@ -326,6 +326,8 @@ func (h *streamHoldings) room(n int64, wanted bool) bool {
 type emptyHoldings struct{}
 
 func (emptyHoldings) Index() *ocispec.Index                       { return nil }
+func (emptyHoldings) Bases() []archive.Base                       { return nil }
+func (emptyHoldings) Absent() []archive.Blob                      { return nil }
 func (emptyHoldings) Blobs() []archive.Blob                       { return nil }
 func (emptyHoldings) Stat(digest.Digest) (archive.Blob, bool)     { return archive.Blob{}, false }
 func (emptyHoldings) Extent(digest.Digest) (offset, length int64) { return 0, 0 }

@@ -34,6 +34,10 @@ type holdings interface {
 	read(ctx context.Context, d digest.Digest, limit int64) ([]byte, error)
 	// Extent tells where a blob lies in the file.
 	Extent(digest.Digest) (offset, length int64)
+	// Bases are what the file leans on; none if it is whole. Absent are the
+	// blobs of these that are not at hand.
+	Bases() []archive.Base
+	Absent() []archive.Blob
 }
 
 // survey compares what the index reaches with what the layout lists and with
@@ -50,6 +54,11 @@ type survey struct {
 	// unread: a manifest could not be read, so what is below it is unknown.
 	unread   bool
 	problems problemList
+	// needs says where what is missing should have come from; empty where
+	// the file is whole.
+	needs string
+	// absent are the blobs that were left out of the file and are not at hand.
+	absent map[digest.Digest]bool
 	// files are the damaged files of layers of the root file system.
 	files map[digest.Digest]string
 }
@@ -72,6 +81,8 @@ type entry struct {
 	bare bool
 	// excused: manifests of other platforms were left out.
 	excused bool
+	// lost: something below it is missing.
+	lost bool
 	// config and layers of the entry's own manifest.
 	config *walk.Node
 	layers []*walk.Node
@@ -80,6 +91,7 @@ type entry struct {
 // conduct walks the whole index. Its error is not about the bundle.
 func (s *survey) conduct(ctx context.Context) error {
 	s.names = nameBook{}
+	s.lean()
 	s.images, s.charts = map[string]*entry{}, map[string]*entry{}
 	s.attached, s.files = map[digest.Digest]bool{}, map[digest.Digest]string{}
 	var fatal error
@@ -156,7 +168,7 @@ func (s *survey) visit(e *entry, n *walk.Node) {
 		if n.Role == walk.RoleManifest || n.Role == walk.RoleIndex {
 			s.lack(e, n)
 		} else {
-			s.miss(n, "")
+			s.miss(e, n)
 		}
 		return
 	}
@@ -209,17 +221,22 @@ func nearestPlatform(n *walk.Node) *ocispec.Platform {
 // be left out. Which platforms must be there is checked with the inventory.
 func (s *survey) lack(e *entry, n *walk.Node) {
 	// What would be below it cannot be known.
-	if n.Parent != nil && e.node.Annotations[archive.AnnotationKind] == archive.KindImage {
+	if !s.absent[n.Digest] && n.Parent != nil && e.node.Annotations[archive.AnnotationKind] == archive.KindImage {
 		if nearestPlatform(n) != nil || n.Annotations["vnd.docker.reference.digest"] != "" {
 			e.excused = true
 			return
 		}
 	}
 	s.unread = true
-	s.miss(n, "")
+	s.miss(e, n)
 }
 
-func (s *survey) miss(n *walk.Node, reason string) {
+func (s *survey) miss(e *entry, n *walk.Node) {
+	e.lost = true
+	reason := ""
+	if s.absent[n.Digest] {
+		reason = s.needs
+	}
 	s.problems.addBlob(ProblemMissing, n.Digest, 0, 0, reason)
 }
 

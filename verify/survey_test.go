@@ -13,6 +13,7 @@ import (
 
 // memory is a bundle that somebody made up.
 type memory struct {
+	emptyHoldings
 	index *ocispec.Index
 	blobs map[digest.Digest][]byte
 }
