@@ -12,7 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const acceptManifest = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -110,6 +113,22 @@ func pullBlob(addr, repo string, d descriptor) error {
 		return fmt.Errorf("%s of %s came as %s, %d bytes of %s", d.Digest, repo, resp.Status, n, got)
 	}
 	return nil
+}
+
+// pullNodes has so many nodes pull the images at the same time, each all of
+// them over streams connections of its own. It gives the bytes read.
+func pullNodes(addr string, images []string, nodes, streams int) (int64, error) {
+	var g errgroup.Group
+	var total atomic.Int64
+	for range nodes {
+		g.Go(func() error {
+			n, err := pull(addr, images, streams)
+			total.Add(n)
+			return err
+		})
+	}
+	err := g.Wait()
+	return total.Load(), err
 }
 
 // distribution starts the reference registry on a folder.

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"time"
 )
 
@@ -44,21 +47,45 @@ func (b *bench) save(runs int) (err error) {
 }
 
 // verify: is every byte what it should be? Without a signature only the
-// product can also say who vouches for it.
+// product can also say who vouches for it. The bound is how fast the CPUs can
+// hash.
 func (b *bench) verify(runs int) error {
 	const job = "is the file whole?"
+	info, err := os.Stat(b.bundleFile)
+	if err != nil {
+		return err
+	}
 	if _, err := b.measure(job, "bundle verify", "", runs, func(_ string, s *sample) error {
-		return s.exec(b.bundle, "verify", b.bundleFile, "--key", b.pub)
+		start := time.Now()
+		err := s.exec(b.bundle, "verify", b.bundleFile, "--key", b.pub)
+		s.wall = time.Since(start)
+		s.rate = float64(info.Size()) / s.wall.Seconds()
+		return err
 	}); err != nil {
 		return err
 	}
-	_, err := b.measure(job, "tar -x + sha256sum", "", runs, func(dir string, s *sample) error {
+	bound := float64(runtime.NumCPU()) * hashRate()
+	row := &b.rows[len(b.rows)-1]
+	row.note = fmt.Sprintf("%.0f %% of all CPUs hashing", 100*median(row.runs).rate/bound)
+	_, err = b.measure(job, "tar -x + sha256sum", "", runs, func(dir string, s *sample) error {
 		if err := s.exec("tar", "-xf", b.skopeoTar, "-C", dir); err != nil {
 			return err
 		}
 		return s.exec("sh", "-c", `cd "$1"/blobs/sha256 && for f in *; do echo "$f  $f"; done | sha256sum -c --quiet`, "sh", dir)
 	})
 	return err
+}
+
+// hashRate is how many bytes one CPU hashes in a second.
+func hashRate() float64 {
+	buf := make([]byte, 1<<20)
+	h := sha256.New()
+	const n = 512
+	start := time.Now()
+	for range n {
+		_, _ = h.Write(buf)
+	}
+	return n * float64(len(buf)) / time.Since(start).Seconds()
 }
 
 // load unpacks the tar and copies every image into a registry.
@@ -115,28 +142,10 @@ func (b *bench) firstPull(runs int) error {
 	return err
 }
 
-// pullAll: every image over four streams, from servers that are ready. CPU
-// and memory are the server's, the client is ours and the same for both.
+// pullAll: nodes that each pull every image over four streams, from servers
+// that are ready. CPU and memory are the server's; the nodes are ours, hash
+// what they get, run on the same machine and are the same for both.
 func (b *bench) pullAll(runs int) error {
-	const job = "pull all, 4 streams"
-	timed := func(addr string, s *sample) error {
-		start := time.Now()
-		n, err := pull(addr, b.images, 4)
-		s.wall = time.Since(start)
-		s.rate = float64(n) / s.wall.Seconds()
-		return err
-	}
-	if _, err := b.measure(job, "bundle serve", "", runs, func(_ string, s *sample) error {
-		v, addr, err := b.serve()
-		if err != nil {
-			return err
-		}
-		err = timed(addr, s)
-		v.stop(s)
-		return err
-	}); err != nil {
-		return err
-	}
 	// Loaded once, outside of the measuring; restarted for each run.
 	var loaded sample
 	v, addr, err := distribution(b.dir)
@@ -148,16 +157,35 @@ func (b *bench) pullAll(runs int) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.measure(job, "distribution on a folder", "", runs, func(_ string, s *sample) error {
-		v, addr, err := distribution(b.dir)
-		if err != nil {
-			return err
+	for _, nodes := range []int{1, 4, 16} {
+		job := fmt.Sprintf("%d nodes pull all", nodes)
+		if nodes == 1 {
+			job = "one node pulls all"
 		}
-		err = timed(addr, s)
-		v.stop(s)
-		return err
-	})
-	return err
+		for _, from := range []struct {
+			tool  string
+			start func() (*server, string, error)
+		}{
+			{"bundle serve", b.serve},
+			{"distribution on a folder", func() (*server, string, error) { return distribution(b.dir) }},
+		} {
+			if _, err := b.measure(job, from.tool, "", runs, func(_ string, s *sample) error {
+				v, addr, err := from.start()
+				if err != nil {
+					return err
+				}
+				start := time.Now()
+				n, err := pullNodes(addr, b.images, nodes, 4)
+				s.wall = time.Since(start)
+				s.rate = float64(n) / s.wall.Seconds()
+				v.stop(s)
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // push: from the file into a registry that is there already and empty. Disk

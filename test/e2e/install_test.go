@@ -144,6 +144,7 @@ func noWayOut(t *testing.T, s *Site) {
 }
 
 func TestOneHost(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 1, 0)
 	h := s.LAN.Hosts[0]
 	before, err := h.Snapshot(t.Context())
@@ -173,6 +174,7 @@ func TestOneHost(t *testing.T) {
 }
 
 func TestThreeHosts(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 1, 2)
 	install(t, s)
 	works(t, s)

@@ -29,6 +29,7 @@ func kills(t *testing.T) int {
 // Whenever the installer dies, the same command goes on where it was, and
 // what it had done to data before is not done again.
 func TestInstallerKilledGoesOn(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 1, 1)
 	seed := uint64(time.Now().UnixNano())
 	if v, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {

@@ -9,6 +9,7 @@ import (
 // Each fault is found before anything is touched, by the name that the user
 // gave the host, in words of the fault.
 func TestPreflightFinds(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 1, 1)
 	good, err := os.ReadFile(s.Clusterfile)
 	if err != nil {
@@ -107,6 +108,7 @@ chmod 755 /usr/bin/date.new && mv /usr/bin/date.new /usr/bin/date`)
 // An image that a chart asks for and the bundle does not have is found
 // without any host.
 func TestImageThatIsMissingIsFoundBeforehand(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, 1, 0)
 	s.File = bundles(t).Incomplete
 	for _, cmd := range []string{"rehearse", "install"} {

@@ -8,7 +8,7 @@ tools=${1:?usage: install-tools.sh FOLDER}
 : "${GO:=go}"
 
 missing=
-for pair in zstd:zstd tar:tar skopeo:skopeo podman:podman containerd:containerd ctr:containerd runc:runc dockerd:docker.io; do
+for pair in zstd:zstd tar:tar skopeo:skopeo podman:podman containerd:containerd ctr:containerd runc:runc dockerd:docker.io strace:strace ip:iproute2; do
 	command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 if [ -n "$missing" ]; then
