@@ -45,7 +45,8 @@ func TestNoConnection(t *testing.T) {
 	}
 	t.Run("serve", func(t *testing.T) {
 		trace := filepath.Join(shortDir(t), "trace")
-		args := append(straceArgs(trace), fix.bundle, "serve", fix.product, "--key", fix.key, "--addr", "127.0.0.1:0", "-o", "json")
+		// -D: the signal that ends the server goes to it, not to strace.
+		args := append(straceArgs(trace), "-D", fix.bundle, "serve", fix.product, "--key", fix.key, "--addr", "127.0.0.1:0", "-o", "json")
 		addr, stop, err := startJSON(exec.Command("strace", args...))
 		if err != nil {
 			t.Fatal(err)
