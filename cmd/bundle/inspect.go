@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"bundle/archive"
+	"bundle/internal/overview"
 	"bundle/manifest"
 	"bundle/verify"
 )
@@ -22,6 +26,7 @@ type inspection struct {
 	Platforms   []string             `json:"platforms"`
 	Bases       []manifest.Base      `json:"bases"`
 	Signatures  []verify.Claim       `json:"signatures"`
+	Signature   *verify.Signature    `json:"signature,omitempty"`
 	Images      int                  `json:"images"`
 	Charts      int                  `json:"charts"`
 	Files       int                  `json:"files"`
@@ -31,23 +36,35 @@ type inspection struct {
 }
 
 func (a *app) inspectCmd() *cobra.Command {
+	var t trust
 	c := &cobra.Command{
 		Use:   "inspect BUNDLE...",
 		Short: "Say what a bundle is, who signed it and what is inside",
 		Long: `Say what a bundle is, who says to have signed it and what is inside. Signatures
-are listed, not checked: that is what bundle verify does.`,
-		Example: "  bundle inspect cnstack-ce-1.1.0.tar.zst",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+are listed; with --key, or another flag that says whom to believe, they are
+checked too, before anything else is read. Whether every byte is there is what
+bundle verify finds out.
+
+-o html is a page for people: what takes the room, which layers images share,
+every image with who needs it, charts, files, and the steps with their places.`,
+		Example: `  bundle inspect cnstack-ce-1.1.0.tar.zst
+  bundle inspect -o html --key ci.pub cnstack-ce-1.1.0.tar.zst > cnstack.html
+  bundle inspect -o html --lang zh cnstack-ce-1.1.0.tar.zst > cnstack.html`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			var list []inspection
+			var pages []*overview.Overview
 			for _, path := range args {
-				i, err := inspect(path)
+				i, o, err := a.inspect(cmd.Context(), &t, path)
 				if err != nil {
 					return err
 				}
-				list = append(list, i)
+				list, pages = append(list, i), append(pages, o)
 			}
-			if a.output == "json" {
+			switch a.output {
+			case "html":
+				return overview.HTML(a.stdout, a.language(), pages...)
+			case "json":
 				if len(list) == 1 {
 					return a.printJSON(list[0])
 				}
@@ -59,20 +76,36 @@ are listed, not checked: that is what bundle verify does.`,
 			return nil
 		},
 	}
-	a.outputFlag(c, "text", "json")
+	t.flags(c)
+	a.outputFlag(c, "text", "json", "html")
 	return c
 }
 
-func inspect(path string) (inspection, error) {
-	b, err := openBundle(path)
+// inspect looks at one bundle; the overview is made only for a page.
+func (a *app) inspect(ctx context.Context, t *trust, path string) (inspection, *overview.Overview, error) {
+	var judged *verify.Signature
+	b, err := openChecked(path, func(r *archive.Reader) error {
+		if !t.given() || t.skip {
+			return nil
+		}
+		o, err := t.options(ctx)
+		if err != nil {
+			return err
+		}
+		report, err := verify.Trust(ctx, r, o)
+		if err == nil {
+			judged = &report.Signature
+		}
+		return err
+	})
 	if err != nil {
-		return inspection{}, err
+		return inspection{}, nil, err
 	}
 	defer b.Close()
 	c := b.contents
 	i := inspection{
 		Bundle: path, Name: c.Name, Version: c.Version, IndexDigest: b.IndexDigest(), Size: b.Size(),
-		Platforms: nonNil(c.Platforms), Bases: nonNil(c.Bases), Signatures: verify.Claims(b.IndexBytes(), b.Signatures()),
+		Platforms: nonNil(c.Platforms), Bases: nonNil(c.Bases), Signatures: verify.Claims(b.IndexBytes(), b.Signatures()), Signature: judged,
 		Images: len(c.Images), Charts: len(c.Charts), Steps: len(c.Steps), Candidates: nonNil(c.Candidates), Labels: c.Labels,
 	}
 	for _, f := range c.Files {
@@ -84,7 +117,15 @@ func inspect(path string) (inspection, error) {
 		i.Blobs++
 		i.BlobBytes += blob.Size
 	}
-	return i, nil
+	if a.output != "html" {
+		return i, nil, nil
+	}
+	o, err := overview.Of(ctx, filepath.Base(path), b.Reader, c)
+	if err != nil {
+		return i, nil, err
+	}
+	o.Signature = overview.Signature{Judged: judged, Claims: i.Signatures}
+	return i, o, nil
 }
 
 func (a *app) printInspection(i inspection) {
@@ -100,7 +141,16 @@ func (a *app) printInspection(i inspection) {
 		fmt.Fprintln(w, "  signatures  none")
 	}
 	for _, s := range i.Signatures {
-		fmt.Fprintf(w, "  signature   %s, %s, not checked here\n", s.Name, claimant(s))
+		checked := ", not checked here"
+		if i.Signature != nil {
+			checked = ""
+		}
+		fmt.Fprintf(w, "  signature   %s, %s%s\n", s.Name, claimant(s), checked)
+	}
+	if i.Signature != nil {
+		for _, s := range i.Signature.Signers {
+			fmt.Fprintf(w, "  verified    by %s (key %.16s)\n", s.Identity, s.KeyID)
+		}
 	}
 	if n := len(i.Candidates); n > 0 {
 		fmt.Fprintf(w, "  candidates  %d strings look like images and are not in the bundle (bundle why REF says where)\n", n)

@@ -37,10 +37,19 @@ func openReader(path string) (*archive.Reader, error) {
 
 // openBundle opens a bundle for looking at: the signature is not checked, the
 // inventory's bytes are.
-func openBundle(path string) (*opened, error) {
+func openBundle(path string) (*opened, error) { return openChecked(path, nil) }
+
+// openChecked opens a bundle for looking at; check, where there is one, sees
+// it before anything of its index is parsed.
+func openChecked(path string, check func(*archive.Reader) error) (*opened, error) {
 	r, err := openReader(path)
 	if err != nil {
 		return nil, err
+	}
+	if check != nil {
+		if err := check(r); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
 	}
 	o := &opened{Reader: r}
 	if err = r.Load(); err == nil {

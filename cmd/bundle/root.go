@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"bundle/internal/page"
 )
 
 // app is what every command shares: where to print, and the global flags.
@@ -23,6 +25,7 @@ type app struct {
 	progress  string
 	logLevel  string
 	logFormat string
+	lang      page.Lang
 }
 
 const rootLong = `bundle packs image lists, Helm charts and a Kubefile context into one signed
@@ -30,7 +33,7 @@ const rootLong = `bundle packs image lists, Helm charts and a Kubefile context i
 there is no network.
 
 Connected side:  bundle keygen · bundle build · bundle sign
-Either side:     bundle verify · inspect · images · charts · files · steps · why · diff · extract
+Either side:     bundle verify · inspect · images · charts · files · steps · why · diff · extract · merge · inventory
 Target side:     bundle serve · push · plan · preflight · rehearse · install · status · check · clean
 
 Exit codes:
@@ -91,13 +94,14 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.progress, "progress", "auto", "auto|tty|plain|json|none: how to show progress on stderr")
 	f.StringVar(&a.logLevel, "log-level", "warn", "debug|info|warn|error")
 	f.StringVar(&a.logFormat, "log-format", "text", "text|json")
+	f.Var((*langFlag)(&a.lang), "lang", "en|zh: language of pages (default: by LC_ALL, LC_MESSAGES, LANG)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint(usageError{err}, "%s --help shows the flags and an example", cmd.CommandPath())
 	})
 	root.AddCommand(
 		a.buildCmd(), a.keygenCmd(), a.signCmd(),
 		a.verifyCmd(), a.inspectCmd(), a.imagesCmd(), a.chartsCmd(), a.filesCmd(), a.stepsCmd(),
-		a.whyCmd(), a.diffCmd(), a.extractCmd(),
+		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(),
 		a.serveCmd(), a.pushCmd(),
 		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(),
 		a.nodeCmd(), a.versionCmd(), a.docsCmd(),
@@ -120,6 +124,25 @@ func wrapArgs(c *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+// langFlag is --lang.
+type langFlag page.Lang
+
+func (l *langFlag) String() string { return string(*l) }
+func (l *langFlag) Type() string   { return "en|zh" }
+func (l *langFlag) Set(s string) error {
+	lang, err := page.ParseLang(s)
+	*l = langFlag(lang)
+	return err
+}
+
+// language is what the user asked for, or what the environment says.
+func (a *app) language() page.Lang {
+	if a.lang != "" {
+		return a.lang
+	}
+	return page.LocaleLang(os.Getenv)
 }
 
 func (a *app) checkGlobal() error {
