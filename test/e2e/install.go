@@ -46,6 +46,23 @@ func NewSite(lan *LAN, bundle string, b *Bundles, masters, nodes int) (*Site, er
 	return s, os.WriteFile(s.Clusterfile, []byte(out), 0o600)
 }
 
+// AsSudoer lets the operator in as a user who becomes root by sudo, with a
+// password, and root's own password no more.
+func (s *Site) AsSudoer(ctx context.Context) error {
+	const script = `useradd -m -s /bin/bash -G sudo ops && echo "ops:` + Password + `" | chpasswd &&
+sed -i 's/^PermitRootLogin.*/PermitRootLogin prohibit-password/' /etc/ssh/sshd_config.d/root.conf && systemctl reload ssh`
+	for _, h := range s.LAN.Hosts {
+		if _, err := h.Run(ctx, script); err != nil {
+			return err
+		}
+	}
+	text, err := os.ReadFile(s.Clusterfile)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.Clusterfile, bytes.ReplaceAll(text, []byte("user: root"), []byte("user: ops")), 0o600)
+}
+
 // Command is one of the program's, run where only the hosts can be reached,
 // with a home of its own.
 func (s *Site) Command(ctx context.Context, args ...string) *exec.Cmd {

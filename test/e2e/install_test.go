@@ -176,6 +176,9 @@ func TestOneHost(t *testing.T) {
 func TestThreeHosts(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1, 2)
+	if err := s.AsSudoer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	install(t, s)
 	works(t, s)
 	uiAnswers(t, s)
