@@ -18,6 +18,7 @@ import (
 	"bundle/manifest/rootfs"
 	"bundle/pack"
 	"bundle/verify"
+	"bundle/verify/policy"
 )
 
 // Exit codes, pinned in docs/cli.md.
@@ -86,7 +87,7 @@ func exitCode(ctx context.Context, err error) int {
 		errors.As(err, &refused) && refused.Usage(),
 		errors.Is(err, archive.ErrFormat), errors.Is(err, archive.ErrVersion):
 		return exitUsage
-	case errors.Is(err, verify.ErrUntrusted), errors.Is(err, verify.ErrUnsigned):
+	case errors.Is(err, verify.ErrUntrusted), errors.Is(err, verify.ErrUnsigned), errors.Is(err, policy.ErrRefused):
 		return exitUntrusted
 	case errors.Is(err, verify.ErrDamaged),
 		errors.Is(err, archive.ErrDamaged), errors.Is(err, archive.ErrDigest), errors.Is(err, archive.ErrUnexpected):

@@ -73,7 +73,7 @@ Steps that remove data are asked about once, and run once on a host.`,
 
 func (a *app) install(ctx context.Context, f *installFlags, args []string) error {
 	if !f.trust.given() {
-		return hint(usagef("nothing says whose bundle this has to be"), "give the signer's public key with --key, or take it from anybody with --insecure-skip-signature")
+		return hint(usagef("nothing says whose bundle this has to be"), "give the signer's public key with --key or a trust policy with --policy, or take it from anybody with --insecure-skip-signature")
 	}
 	signers, err := a.verifyAll(ctx, f, args)
 	if err != nil {
@@ -94,7 +94,7 @@ func (a *app) install(ctx context.Context, f *installFlags, args []string) error
 		}
 		return j.Plan.Text(a.stdout)
 	}
-	policy, err := f.trust.site(ctx)
+	policy, err := f.trust.site(ctx, j)
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,9 @@ func (a *app) perform(ctx context.Context, f *installFlags, j *install.Job, s *i
 	}
 	f.engine.Journal = jrn
 	if err := a.agree(ctx, j.Plan, s, f.engine, f.yes); err != nil {
+		return err
+	}
+	if err := f.trust.remember(); err != nil {
 		return err
 	}
 	if err := j.WriteRecord(s.State(), signers); err != nil {
@@ -202,9 +205,18 @@ func (a *app) rehearsed(ctx context.Context, j *install.Job) error {
 	return nil
 }
 
-// site is the trust of the command line as hosts are told of it.
-func (t *trust) site(ctx context.Context) (site.Policy, error) {
+// site is the trust of the command line as hosts are told of it. What a policy
+// has accepted here, or an index that was named, hosts are to find again byte
+// by byte: they judge nothing anew, least of all at a restart when a policy
+// may have expired.
+func (t *trust) site(ctx context.Context, j *install.Job) (site.Policy, error) {
 	p := site.Policy{Identity: t.identity, Issuer: t.issuer, SkipSignature: t.skip}
+	if t.policyFile != "" || len(t.indexes) > 0 {
+		for _, b := range j.Bundles {
+			p.Indexes = append(p.Indexes, b.IndexDigest)
+		}
+		return p, nil
+	}
 	for _, ref := range t.keys {
 		keys, err := sign.LoadPublicKeys(ctx, ref)
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"bundle/archive"
+	"bundle/verify/policy"
 	"bundle/verify/sign"
 )
 
@@ -125,34 +127,45 @@ travels to the site on a way of its own. Both are what cosign makes and reads.`,
 }
 
 func (a *app) signCmd() *cobra.Command {
-	var key, detached string
+	var key, detached, statement string
 	c := &cobra.Command{
 		Use:   "sign BUNDLE --key KEYREF",
 		Short: "Add a signature to a bundle, in place, whatever its size",
 		Long: `Add a signature to a bundle. Only the last few kilobytes of the file are
 written anew, and a sign that was interrupted leaves a file that the next one
-mends. With --detached the bundle is left alone.`,
-		Example: "  bundle sign cnstack-ce-1.1.0.tar.zst --key release.key\n  bundle sign cnstack-ce-1.1.0.tar.zst --key awskms:///alias/release --detached release.sigstore.json",
-		Args:    cobra.ExactArgs(1),
+mends. With --detached the bundle is left alone.
+
+With --statement an administrator of a trust policy signs the policy's successor,
+or a revocation list, instead of the bundle; it travels in the bundle, or as a
+file of its own (docs/policy.md).`,
+		Example: `  bundle sign cnstack-ce-1.1.0.tar.zst --key release.key
+  bundle sign cnstack-ce-1.1.0.tar.zst --key awskms:///alias/release --detached release.sigstore.json
+  bundle sign cnstack-ce-1.1.0.tar.zst --key root1.key --statement policy-2.yaml
+  bundle sign --key root1.key --statement revoked.yaml --detached revoked.1.sigstore.json`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if key == "" {
+			switch {
+			case key == "":
 				return hint(usagef("--key says what to sign with"), "bundle keygen makes a key")
+			case len(args) == 0 && (statement == "" || detached == ""):
+				return usagef("say which BUNDLE to sign, or which --statement to sign into which --detached file")
 			}
 			ctx := cmd.Context()
 			signer, err := a.loadSigner(ctx, key)
 			if err != nil {
 				return err
 			}
-			if err := archive.Recover(args[0]); err != nil {
-				return err
+			if len(args) == 1 {
+				if err := archive.Recover(args[0]); err != nil {
+					return err
+				}
 			}
-			r, err := openReader(args[0])
-			if err != nil {
-				return err
+			var sig []byte
+			if statement != "" {
+				sig, err = signStatement(ctx, signer, statement)
+			} else {
+				sig, err = signIndex(ctx, signer, args[0])
 			}
-			index := r.IndexBytes()
-			r.Close()
-			sig, err := sign.SignIndex(ctx, signer, index)
 			if err != nil {
 				return err
 			}
@@ -160,7 +173,7 @@ mends. With --detached the bundle is left alone.`,
 				if err := archive.AppendSignature(args[0], sig); err != nil {
 					return err
 				}
-				fmt.Fprintf(a.stderr, "signed %s with key %s\n", args[0], signer.Public().ID())
+				fmt.Fprintf(a.stderr, "signed %s with key %s\n", cmp.Or(statement, args[0]), signer.Public().ID())
 				return nil
 			}
 			if err := writeNew(detached, sig); err != nil {
@@ -172,7 +185,32 @@ mends. With --detached the bundle is left alone.`,
 	}
 	c.Flags().StringVar(&key, "key", "", "a file, env://VAR or a KMS URI")
 	c.Flags().StringVar(&detached, "detached", "", "write the signature into this file instead")
+	c.Flags().StringVar(&statement, "statement", "", "sign this trust policy or revocation list, as an administrator of the present policy")
 	return c
+}
+
+// signIndex signs the index of a bundle.
+func signIndex(ctx context.Context, signer *sign.Signer, path string) ([]byte, error) {
+	r, err := openReader(path)
+	if err != nil {
+		return nil, err
+	}
+	index := r.IndexBytes()
+	r.Close()
+	return sign.SignIndex(ctx, signer, index)
+}
+
+// signStatement signs a policy or a revocation list.
+func signStatement(ctx context.Context, signer *sign.Signer, path string) ([]byte, error) {
+	data, err := readLimited(path, policy.MaxSize)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	sig, err := policy.SignStatement(ctx, signer, path, data)
+	if errors.Is(err, policy.ErrSyntax) {
+		return nil, usageError{err}
+	}
+	return sig, err
 }
 
 // writeNew writes a small file that must not be there yet.

@@ -92,6 +92,11 @@ func (a *app) pushOne(cmd *cobra.Command, t *trust, o push.Options, path string,
 		return nil, err
 	}
 	defer b.Close()
+	if !o.DryRun {
+		if err := t.remember(); err != nil {
+			return nil, err
+		}
+	}
 	var total int64
 	for _, blob := range b.Blobs() {
 		total += blob.Size

@@ -43,6 +43,9 @@ digest, and a connection that would carry damage is cut.`,
 				defer r.Close()
 				bundles = append(bundles, serve.Bundle{Name: path, Content: serve.Archive(r)})
 			}
+			if err := t.remember(); err != nil {
+				return err
+			}
 			var ca string
 			var err error
 			if o.TLS, ca, err = tlsConfig(tlsMode, tlsCert, tlsKey, dir, names); err != nil {

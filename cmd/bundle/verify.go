@@ -14,6 +14,7 @@ import (
 func (a *app) verifyCmd() *cobra.Command {
 	var t trust
 	var jobs int
+	var remember bool
 	c := &cobra.Command{
 		Use:   "verify BUNDLE...",
 		Short: "Prove that a bundle is whole, ours and complete",
@@ -26,6 +27,7 @@ BUNDLE - reads the file from standard input, once.
 Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 		Example: `  bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub
   ssh usb-host cat /media/usb/cnstack-ce-1.1.0.tar.zst | bundle verify - --key ci.pub
+  bundle verify cnstack-ce-1.1.0.tar.zst --policy trust-policy.yaml --remember
   bundle verify cnstack-ce-1.1.0.tar.zst --insecure-skip-signature -o json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,10 +50,16 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 				reports = append(reports, report)
 				worst = cmp.Or(worst, err)
 			}
+			if worst == nil && remember {
+				if err := t.remember(); err != nil {
+					return err
+				}
+			}
 			return a.printReports(reports, worst, t.given())
 		},
 	}
 	t.flags(c)
+	c.Flags().BoolVar(&remember, "remember", false, "with --policy: accept nothing older here from now on (push, serve and install always do)")
 	c.Flags().IntVar(&jobs, "jobs", 0, "blobs hashed at once (default: one for each CPU)")
 	a.outputFlag(c, "text", "json")
 	return c
@@ -94,7 +102,7 @@ func (a *app) printReports(reports []*verify.Report, worst error, asked bool) er
 		a.printReport(r)
 	}
 	if worst != nil && !asked && errors.Is(worst, verify.ErrUntrusted) {
-		return hint(worst, "give the signer's public key with --key, or check the content alone with --insecure-skip-signature")
+		return hint(worst, "give the signer's public key with --key or a trust policy with --policy, or check the content alone with --insecure-skip-signature")
 	}
 	return worst
 }
@@ -114,6 +122,12 @@ func (a *app) printReport(r *verify.Report) {
 	fmt.Fprintf(a.stdout, "  signature  %s\n", r.Signature.Status)
 	for _, s := range r.Signature.Signers {
 		fmt.Fprintf(a.stdout, "             by %s (key %.16s)\n", s.Identity, s.KeyID)
+	}
+	if p := r.Signature.Policy; p != nil {
+		fmt.Fprintf(a.stdout, "  policy     %s, serial %d\n", p.Name, p.Serial)
+		for _, role := range p.Roles {
+			fmt.Fprintf(a.stdout, "             %s: %d of %d\n", role.Name, len(role.Present), role.Need)
+		}
 	}
 	for _, reason := range r.Signature.Reasons {
 		fmt.Fprintf(a.stdout, "             %s\n", reason)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"bundle/verify"
 )
 
@@ -60,6 +62,14 @@ func TestBundlesThatAreNotGood(t *testing.T) {
 	o.Policy = Policy{Keys: [][]byte{[]byte(get1(t, f.otherKey))}}
 	if _, err := newSite(t, o).Place(t.Context(), h, []Source{f.first}); !errors.Is(err, verify.ErrUntrusted) {
 		t.Errorf("a wrong key: %v", err)
+	}
+	o.Policy = Policy{Indexes: []digest.Digest{f.second.Index}}
+	if _, err := newSite(t, o).Place(t.Context(), h, []Source{f.first}); !errors.Is(err, verify.ErrUntrusted) {
+		t.Errorf("another index: %v", err)
+	}
+	o.Policy.Indexes = append(o.Policy.Indexes, f.first.Index)
+	if _, err := newSite(t, o).Place(t.Context(), h, []Source{f.first}); err != nil {
+		t.Errorf("the right index: %v", err)
 	}
 	if _, err := s.Place(t.Context(), h, nil); !errors.Is(err, ErrOptions) {
 		t.Errorf("none: %v", err)

@@ -39,6 +39,9 @@ func (s *Site) policyFlags() []string {
 		list = append(list, "--certificate-identity="+p.Identity, "--certificate-oidc-issuer="+p.Issuer,
 			"--trusted-root="+s.p.keys+"/trusted-root.json")
 	}
+	for _, d := range p.Indexes {
+		list = append(list, "--index="+d.String())
+	}
 	for i := range p.Keys {
 		list = append(list, "--key="+s.keyFile(i))
 	}

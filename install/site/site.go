@@ -74,13 +74,16 @@ type Options struct {
 	Sent func(host string, n int64)
 }
 
-// Policy is how a bundle has to be signed: by one of Keys, or by Identity.
+// Policy is how a bundle has to be signed: by one of Keys, or by Identity; or
+// which bundles are meant, by Indexes.
 type Policy struct {
 	// Keys are public keys in PEM.
 	Keys [][]byte
 	// Identity, Issuer and TrustedRoot belong together.
 	Identity, Issuer string
 	TrustedRoot      []byte
+	// Indexes are the digests of the bundles to trust.
+	Indexes []digest.Digest `json:",omitempty"`
 	// Signatures lie beside the bundle.
 	Signatures [][]byte
 	// SkipSignature checks the content only.
@@ -198,7 +201,7 @@ func (s *Site) check() error {
 
 func (p Policy) check() error {
 	ways := 0
-	for _, given := range []bool{len(p.Keys) > 0, p.Identity != "", p.SkipSignature} {
+	for _, given := range []bool{len(p.Keys) > 0, p.Identity != "", p.SkipSignature, len(p.Indexes) > 0} {
 		if given {
 			ways++
 		}

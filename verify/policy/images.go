@@ -41,11 +41,8 @@ const (
 // signatureTag is the tag under which cosign finds the signatures of a digest.
 var signatureTag = regexp.MustCompile(`^sha256-([0-9a-f]{64})\.sig$`)
 
-// EvaluateContent implements [verify.ContentPolicy]: it checks the signatures
-// that images brought along.
-func (j *Judge) EvaluateContent(ctx context.Context, index *ocispec.Index, read verify.ReadBlob) ([]string, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+// judgeImages checks the signatures that images brought along.
+func (j *Judge) judgeImages(ctx context.Context, index *ocispec.Index, read verify.ReadBlob) ([]string, error) {
 	if len(j.p.images) == 0 {
 		return nil, nil
 	}
@@ -130,6 +127,9 @@ func (l *looker) list(index *ocispec.Index) error {
 			of = digest.NewDigestFromEncoded(digest.SHA256, m[1])
 		}
 		seen[d.Digest] = true
+		if d.Digest.Validate() != nil {
+			continue
+		}
 		raw, err := l.read(l.ctx, d.Digest, maxManifest)
 		if err != nil {
 			return err
@@ -157,6 +157,9 @@ func (l *looker) signed(index *ocispec.Index, image digest.Digest) (map[*signer]
 		}
 	}
 	by := map[*signer]bool{}
+	if image.Validate() != nil {
+		return by, nil
+	}
 	for _, a := range l.attached[image] {
 		for _, layer := range a.Layers {
 			old := layer.MediaType == simpleSigning

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"bundle/archive"
 	"bundle/verify"
@@ -114,34 +114,30 @@ func (j *Judge) Evaluate(_ context.Context, index []byte, signatures []verify.Ev
 	if len(out.Reasons) > 0 {
 		return out
 	}
-	// Only now may the index be parsed.
-	name, version, err := identify(index)
-	if err != nil {
-		out.Reasons = []string{err.Error()}
-		return out
-	}
-	if reason := j.judgeVersion(name, version); reason != "" {
-		out.Reasons = []string{reason}
-		return out
-	}
 	out.Status = verify.StatusVerified
-	if v, err := semver.NewVersion(version); err == nil {
-		if old, ok := j.accepted[name]; !ok || older(old.Version, v) {
-			j.accepted[name] = accepted{Version: version, Index: d, Time: now.UTC().Truncate(time.Second)}
-		}
-	}
 	return out
 }
 
-// identify gives what a bundle calls itself.
-func identify(index []byte) (name, version string, err error) {
-	var doc struct {
-		Annotations map[string]string `json:"annotations"`
+// EvaluateContent implements [verify.ContentPolicy]: it judges name and
+// version, and the signatures that images brought along. It is not asked about
+// a base that only completes a newer bundle, which may well be too old itself.
+func (j *Judge) EvaluateContent(ctx context.Context, index *ocispec.Index, read verify.ReadBlob) ([]string, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	name, version := index.Annotations[archive.AnnotationName], index.Annotations[archive.AnnotationVersion]
+	if reason := j.judgeVersion(name, version); reason != "" {
+		return []string{reason}, nil
 	}
-	if err := json.Unmarshal(index, &doc); err != nil {
-		return "", "", fmt.Errorf("its index is no JSON, so it has no version that the policy could judge")
+	reasons, err := j.judgeImages(ctx, index, read)
+	if err != nil || len(reasons) > 0 {
+		return reasons, err
 	}
-	return doc.Annotations[archive.AnnotationName], doc.Annotations[archive.AnnotationVersion], nil
+	if v, err := semver.NewVersion(version); err == nil {
+		if old, ok := j.accepted[name]; !ok || older(old.Version, v) {
+			j.accepted[name] = accepted{Version: version, Time: j.o.Now().UTC().Truncate(time.Second)}
+		}
+	}
+	return nil, nil
 }
 
 // judgeVersion holds name and version against the policy and against what was
@@ -159,7 +155,7 @@ func (j *Judge) judgeVersion(name, version string) string {
 	old, known := j.memory.Bundles[name]
 	switch {
 	case rule.least != nil && err != nil:
-		return fmt.Sprintf("version %.100q of %s is no semantic version, and policy %s asks for at least %s", version, name, j.p.Name, rule.least.Original())
+		return fmt.Sprintf("version %.100q of %.100q is no semantic version, and policy %s asks for at least %s", version, name, j.p.Name, rule.least.Original())
 	case rule.least != nil && v.LessThan(rule.least):
 		return fmt.Sprintf("version %s of %s is older than %s, the oldest that policy %s accepts", version, name, rule.least.Original(), j.p.Name)
 	case rule.rollback || !known:

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"bundle/verify"
 	"bundle/verify/sign"
 )
@@ -172,6 +174,18 @@ func TestRollback(t *testing.T) {
 		j := judge(t, p, state)
 		idx := index(name, version)
 		s := j.Evaluate(context.Background(), []byte(idx), []verify.Evidence{w.sign(t, idx, "ci")})
+		if s.Status != verify.StatusVerified {
+			t.Fatalf("%+v", s)
+		}
+		parsed := new(ocispec.Index)
+		if err := json.Unmarshal([]byte(idx), parsed); err != nil {
+			t.Fatal(err)
+		}
+		if s.Reasons, err = j.EvaluateContent(context.Background(), parsed, nil); err != nil {
+			t.Fatal(err)
+		} else if len(s.Reasons) > 0 {
+			s.Status = verify.StatusUntrusted
+		}
 		if got := strings.Join(s.Reasons, "; "); (s.Status == verify.StatusVerified) != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%s %s: %s, %q; want %q", name, version, s.Status, got, want)
 		}

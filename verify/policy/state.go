@@ -71,9 +71,8 @@ type memory struct {
 
 // accepted is the newest bundle of a name that was accepted.
 type accepted struct {
-	Version string        `json:"version"`
-	Index   digest.Digest `json:"indexDigest"`
-	Time    time.Time     `json:"time"`
+	Version string    `json:"version"`
+	Time    time.Time `json:"time"`
 }
 
 // OpenState reads the memory in a file; one that does not exist is empty.
