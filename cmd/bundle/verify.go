@@ -31,6 +31,7 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
   bundle verify cnstack-ce-1.1.0.tar.zst --insecure-skip-signature -o json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			leanReader()
 			ctx := cmd.Context()
 			o, err := t.options(ctx)
 			if err != nil {

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package lean
+
+// GiveBack does nothing here.
+func GiveBack() {}
