@@ -9,16 +9,7 @@ import (
 	"strings"
 
 	"bundle/archive"
-	"bundle/install"
 	"bundle/install/engine"
-	"bundle/install/plan"
-	"bundle/manifest"
-	"bundle/manifest/cluster"
-	"bundle/manifest/kubeadm"
-	"bundle/manifest/rootfs"
-	"bundle/pack"
-	"bundle/verify"
-	"bundle/verify/policy"
 )
 
 // Exit codes, pinned in docs/cli.md.
@@ -79,28 +70,20 @@ func exitCode(ctx context.Context, err error) int {
 		return exitDone
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return exitInterrupted
-	case errors.As(err, &usage),
-		errors.Is(err, pack.ErrInput),
-		errors.Is(err, manifest.ErrReference),
-		errors.Is(err, cluster.ErrSyntax), errors.Is(err, rootfs.ErrApply), errors.Is(err, kubeadm.ErrInput),
-		errors.Is(err, plan.ErrPlan), errors.Is(err, install.ErrInput),
-		errors.As(err, &refused) && refused.Usage(),
-		errors.Is(err, archive.ErrFormat), errors.Is(err, archive.ErrVersion):
+	case errors.As(err, &usage), errors.As(err, &refused) && refused.Usage():
 		return exitUsage
-	case errors.Is(err, verify.ErrUntrusted), errors.Is(err, verify.ErrUnsigned), errors.Is(err, policy.ErrRefused):
-		return exitUntrusted
-	case errors.Is(err, verify.ErrDamaged),
-		errors.Is(err, archive.ErrDamaged), errors.Is(err, archive.ErrDigest), errors.Is(err, archive.ErrUnexpected):
-		return exitDamaged
-	case errors.Is(err, verify.ErrIncomplete), errors.Is(err, archive.ErrMissing), errors.Is(err, pack.ErrIncomplete):
-		return exitIncomplete
+	}
+	if f := faultOf(err); f != nil {
+		return f.exit
 	}
 	return exitFailed
 }
 
 // errorObject is the JSON form of an error (docs/json.md).
 type errorObject struct {
-	Code    string `json:"code"`
+	Code string `json:"code"`
+	// ID is that of the entry in docs/errors.md, which never changes.
+	ID      string `json:"id,omitempty"`
 	Message string `json:"message"`
 	Object  string `json:"object,omitempty"`
 	Hint    string `json:"hint,omitempty"`
@@ -136,6 +119,7 @@ func (a *app) reportError(ctx context.Context, err error) int {
 	if o.Object == "" && errors.As(err, &ae) {
 		o.Object = ae.Member
 	}
+	a.explain(&o, err)
 	if a.output == "json" {
 		enc := json.NewEncoder(a.stdout)
 		enc.SetEscapeHTML(false)

@@ -33,7 +33,7 @@ const rootLong = `bundle packs image lists, Helm charts and a Kubefile context i
 there is no network.
 
 Connected side:  bundle keygen · bundle build · bundle sign
-Either side:     bundle verify · inspect · images · charts · files · steps · why · diff · extract · merge · inventory
+Either side:     bundle verify · inspect · images · charts · files · steps · why · diff · extract · merge · inventory · explain
 Target side:     bundle serve · push · plan · preflight · rehearse · install · status · check · clean
 
 Exit codes:
@@ -94,7 +94,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.progress, "progress", "auto", "auto|tty|plain|json|none: how to show progress on stderr")
 	f.StringVar(&a.logLevel, "log-level", "warn", "debug|info|warn|error")
 	f.StringVar(&a.logFormat, "log-format", "text", "text|json")
-	f.Var((*langFlag)(&a.lang), "lang", "en|zh: language of pages (default: by LC_ALL, LC_MESSAGES, LANG)")
+	f.Var((*langFlag)(&a.lang), "lang", "en|zh: language of pages and of what errors mean (default: by LC_ALL, LC_MESSAGES, LANG)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint(usageError{err}, "%s --help shows the flags and an example", cmd.CommandPath())
 	})
@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(),
 		a.serveCmd(), a.pushCmd(),
 		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(),
-		a.nodeCmd(), a.versionCmd(), a.docsCmd(),
+		a.nodeCmd(), a.explainCmd(), a.versionCmd(), a.docsCmd(),
 	)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
