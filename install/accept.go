@@ -168,6 +168,9 @@ func (j *Job) record(signers []string) (*Record, error) {
 	if sample, ok := check.SampleOf(j.Bundle.Contents); ok {
 		rec.Sample = sample
 	}
+	for _, s := range j.Plan.Steps {
+		rec.Steps = append(rec.Steps, RecordStep{ID: s.ID, Kind: s.Kind, Summary: s.Summary, Source: s.Source})
+	}
 	rec.Clean = saved(j.Clean)
 	j.known = rec
 	return rec, nil

@@ -39,8 +39,18 @@ type Record struct {
 	Sample manifest.Image `json:"sample"`
 	// Env are the variables that the bundle sets.
 	Env []manifest.EnvVar `json:"env,omitempty"`
+	// Steps say what the journal has only the IDs of.
+	Steps []RecordStep `json:"steps,omitempty"`
 	// Clean is the way back.
 	Clean *savedPlan `json:"clean"`
+}
+
+// RecordStep is what a report says of one step of the install.
+type RecordStep struct {
+	ID      string          `json:"id"`
+	Kind    string          `json:"kind"`
+	Summary string          `json:"summary"`
+	Source  manifest.Source `json:"source,omitempty"`
 }
 
 // savedPlan is a plan with the texts that its JSON form leaves out.

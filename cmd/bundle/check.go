@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,9 +29,14 @@ out, every running image is the bundle's by digest, node ports answer, and the
 registry gives out images. Nothing is changed.
 
 What was promised is in the record that the install left on this machine; with a
-BUNDLE it is read from there instead. -o html is a report to print and to sign.`,
+BUNDLE it is read from there instead.
+
+-o html is the report to hand over: a checklist to tick off and to sign, and with
+it every host, release, workload and image by digest, and the steps of the
+install with how long they took.`,
 		Example: `  bundle check -f Clusterfile
   bundle check -f Clusterfile -o html > acceptance.html
+  bundle check -f Clusterfile -o html --lang zh > 验收报告.html
   bundle check cnstack-ce-1.1.0.tar.zst -f Clusterfile --wait 10m`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			j, done, err := a.recorded(cmd.Context(), &t, &s, &f, args)
@@ -46,6 +52,10 @@ BUNDLE it is read from there instead. -o html is a report to print and to sign.`
 			r, err := a.accept(cmd.Context(), sess, wait)
 			if err != nil && !errors.Is(err, check.ErrFailed) {
 				return err
+			}
+			var cerr error
+			if r.Course, cerr = sess.Course(); cerr != nil {
+				fmt.Fprintf(a.stderr, "warning: the report does not say how the install went: %v\n", cerr)
 			}
 			return errors.Join(a.printCheck(r, verbose), quietly(err))
 		},
@@ -95,7 +105,7 @@ func (a *app) printCheck(r check.Report, verbose bool) error {
 	case "json":
 		return a.printJSON(r)
 	case "html":
-		return r.HTML(a.stdout)
+		return r.HTML(a.stdout, a.language())
 	}
 	return r.Text(a.stdout, verbose)
 }

@@ -7,11 +7,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +25,7 @@ import (
 
 	"bundle/install/kube"
 	"bundle/install/plan"
+	"bundle/internal/page"
 	"bundle/manifest"
 	"bundle/manifest/step"
 )
@@ -98,13 +104,13 @@ func accepted() State {
 	}
 }
 
-func write(t *testing.T, r Report) (text, page, raw []byte) {
+func write(t *testing.T, r Report) (text, html, raw []byte) {
 	t.Helper()
 	var a, b bytes.Buffer
 	if err := r.Text(&a, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.HTML(&b); err != nil {
+	if err := r.HTML(&b, page.English); err != nil {
 		t.Fatal(err)
 	}
 	j, err := json.MarshalIndent(r, "", "  ")
@@ -112,6 +118,13 @@ func write(t *testing.T, r Report) (text, page, raw []byte) {
 		t.Fatal(err)
 	}
 	return a.Bytes(), b.Bytes(), j
+}
+
+// unstyled leaves out how a page looks, which changes more often than what it
+// says.
+func unstyled(page []byte) []byte {
+	page = regexp.MustCompile(`(?s)<style>.*?</style>`).ReplaceAll(page, []byte("<style></style>"))
+	return regexp.MustCompile(`sha256-[^&]*&`).ReplaceAll(page, []byte("sha256-&"))
 }
 
 // TestAcceptedClusterPasses in all three forms.
@@ -122,7 +135,7 @@ func TestAcceptedClusterPasses(t *testing.T) {
 	}
 	text, page, raw := write(t, r)
 	golden(t, "accepted.txt", text)
-	golden(t, "accepted.html", page)
+	golden(t, "accepted.html", unstyled(page))
 	golden(t, "accepted.json", raw)
 }
 
@@ -221,7 +234,7 @@ func TestEverythingWrong(t *testing.T) {
 	r := Judge(e, s)
 	text, page, raw := write(t, r)
 	golden(t, "refused.txt", text)
-	golden(t, "refused.html", page)
+	golden(t, "refused.html", unstyled(page))
 	golden(t, "refused.json", raw)
 	if err := r.Err(); err == nil || !strings.HasPrefix(err.Error(), "acceptance found 5 things wrong\n  the nodes are not") {
 		t.Errorf("error is %v", err)
@@ -264,15 +277,127 @@ func TestPageOfHostileNames(t *testing.T) {
 	}
 }
 
-// TestPageAsksNobody: no request to anywhere, no script.
+// TestPageAsksNobody: no request to anywhere, no script, in both languages.
 func TestPageAsksNobody(t *testing.T) {
-	_, page, _ := write(t, Judge(expected(), accepted()))
-	if m := regexp.MustCompile(`(?i)https?:|<script|<link|<img|<iframe|@import|url\(|\ssrc=|\shref=|\son[a-z]+=`).Find(page); m != nil {
-		t.Errorf("the page has %q", m)
+	for lang, words := range map[page.Lang][]string{
+		page.English: {`<html lang="en">`, "Acceptance report", "Delivered by", "Customer confirms", "2 nodes of 2 are ready", "Apply the manifests", "Kubefile:17"},
+		page.Chinese: {`<html lang="zh-CN">`, "验收报告", "客户方", "2/2 个节点已就绪", "已部署", "Kubefile:17"},
+	} {
+		r := Judge(expected(), accepted())
+		r.Course = course()
+		var b bytes.Buffer
+		if err := r.HTML(&b, lang); err != nil {
+			t.Fatal(err)
+		}
+		if m := regexp.MustCompile(`(?i)https?://[^w]|<script|<img|<iframe|@import|url\(|\ssrc=|\shref="[^#d]|\son[a-z]+=`).Find(b.Bytes()); m != nil {
+			t.Errorf("the page has %q", m)
+		}
+		for _, want := range append(words, "prefers-color-scheme: dark", "width=device-width", "2026-01-02 03:04:05 UTC", "sha256:8f1c", pause.String(), "cnstack-ce-01") {
+			if !bytes.Contains(b.Bytes(), []byte(want)) {
+				t.Errorf("the %s page lacks %q", lang, want)
+			}
+		}
 	}
-	for _, want := range []string{"prefers-color-scheme: dark", "width=device-width", "验收报告", "Engineer", "客户代表", "2026-01-02 03:04:05 UTC", "sha256:8f1c"} {
-		if !bytes.Contains(page, []byte(want)) {
-			t.Errorf("the page lacks %q", want)
+}
+
+// course is an install that was stopped for a night.
+func course() *Course {
+	at := func(hour, minute int) time.Time { return time.Date(2026, 1, 1, hour, minute, 0, 0, time.UTC) }
+	return &Course{
+		Outcome: "ok", User: "root@laptop", Runs: 2, Started: at(10, 0), Finished: at(22, 30),
+		Steps: []CourseStep{
+			{ID: "preflight", Phase: "preflight", Status: "done", Started: at(10, 0), Finished: at(10, 10), Hosts: []string{"10.0.0.1"}},
+			{ID: "cnstack-ce-01", Phase: "cnstack-ce", Kind: "kubectl.apply", Summary: "Apply the manifests", Source: "Kubefile:17", Status: "done", Started: at(10, 5), Finished: at(10, 20), Hosts: []string{"10.0.0.1"}},
+			{ID: "cnstack-ce-02", Phase: "cnstack-ce", Status: "skipped", Hosts: []string{"10.0.0.1"}},
+			{ID: "acceptance", Phase: "acceptance", Status: "done", Started: at(22, 10), Finished: at(22, 30), Hosts: []string{"10.0.0.1"}},
+		},
+	}
+}
+
+// TestTimelineIsTrue: bars are in the ratio of times, and the night between two
+// runs takes no room.
+func TestTimelineIsTrue(t *testing.T) {
+	lanes, busy := lanesOf(course().Steps)
+	if busy != 40*time.Minute {
+		t.Errorf("steps ran for %v, want 40 minutes", busy)
+	}
+	for i, want := range []struct{ start, width float64 }{{0, 25}, {12.5, 37.5}, {0, 0}, {50, 50}} {
+		if l := lanes[i]; math.Abs(l.Start-want.start) > 1e-9 || math.Abs(l.Width-want.width) > 1e-9 {
+			t.Errorf("%s is drawn from %.2f, %.2f wide; want %.2f, %.2f", l.ID, l.Start, l.Width, want.start, want.width)
+		}
+	}
+	if lanes, _ := lanesOf([]CourseStep{{ID: "x", Status: "done", Started: course().Started, Finished: course().Started}}); lanes[0].Width != 0 {
+		t.Errorf("a step of no time at all is %f wide", lanes[0].Width)
+	}
+}
+
+// TestEverySentenceHasChinese looks for the sentences in the program itself.
+func TestEverySentenceHasChinese(t *testing.T) {
+	if missing := pageTemplate.Untranslated(); len(missing) > 0 {
+		t.Errorf("these words of the page have no Chinese: %q", missing)
+	}
+	for _, s := range []string{"pass", "fail", "warning", "skipped", "done", "failed", "started", "pending", "left out", "missing", "Ready", "NotReady", "deployed"} {
+		if pageTemplate.Word(page.Chinese, s) == s {
+			t.Errorf("%q has no Chinese", s)
+		}
+	}
+	found := map[string]bool{}
+	for _, format := range phases {
+		found[format] = true
+	}
+	for _, file := range []string{"judge.go", "image.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name := ""
+			switch f := call.Fun.(type) {
+			case *ast.Ident:
+				name = f.Name
+			case *ast.SelectorExpr:
+				name = f.Sel.Name
+			}
+			args := call.Args
+			switch name {
+			case "pass", "fail", "warn", "say", "tell", "skip":
+				args = args[:1]
+			case "done":
+				args = args[1:]
+			default:
+				return true
+			}
+			for _, a := range args {
+				if lit, ok := a.(*ast.BasicLit); ok {
+					s, err := strconv.Unquote(lit.Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					found[s] = true
+				}
+			}
+			return true
+		})
+	}
+	if len(found) < 40 {
+		t.Errorf("only %d sentences were found", len(found))
+	}
+	for s := range found {
+		zh, ok := sentences[s]
+		if !ok {
+			t.Errorf("%q has no Chinese", s)
+		}
+		if strings.Count(s, "%") != strings.Count(zh, "%") {
+			t.Errorf("%q and %q do not have the same parts", s, zh)
+		}
+	}
+	for s := range sentences {
+		if !found[s] {
+			t.Errorf("nothing says %q", s)
 		}
 	}
 }

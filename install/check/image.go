@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -81,45 +82,84 @@ func DigestOf(imageID string) digest.Digest {
 	return d
 }
 
-func images(e Expected, s State) Item {
-	i := newItem(ItemImages, "All running images are the bundle's, by digest", "所有运行中的镜像与安装包摘要一致")
-	users := map[string][]string{} // "image as ID" → pods
-	var order []string
-	good := map[digest.Digest]bool{}
+// running is what runs of one image, in the order in which it was met.
+type running struct {
+	image, id string // as it was asked for, as it runs
+	name      string // in the bundle, empty where it is not there
+	digest    digest.Digest
+	pods      []string
+}
+
+func runningImages(e Expected, s State) []*running {
+	byKey := map[string]*running{}
+	var list []*running
 	for _, p := range s.Pods {
 		for _, c := range p.Containers {
 			if c.ImageID == "" {
 				continue // not started; another item says so if that is wrong
 			}
 			d := DigestOf(c.ImageID)
-			if name, ok := e.Images[d]; ok && d != "" {
-				if !good[d] {
-					good[d] = true
-					i.pass("%s is %s", name, d)
+			name, ok := e.Images[d]
+			known := ok && d != ""
+			key := c.Image + " " + c.ImageID
+			if known {
+				key = d.String()
+			}
+			r := byKey[key]
+			if r == nil {
+				r = &running{image: c.Image, id: c.ImageID, digest: d}
+				if known {
+					r.name = name
 				}
-				continue
+				byKey[key] = r
+				list = append(list, r)
 			}
-			key := fmt.Sprintf("%s runs as %s", c.Image, c.ImageID)
-			if users[key] == nil {
-				order = append(order, key)
-			}
-			users[key] = append(users[key], p.Namespace+"/"+p.Name)
+			r.pods = append(r.pods, p.Namespace+"/"+p.Name)
 		}
 	}
-	for _, key := range order {
-		pods := slices.Compact(users[key])
-		text := key + ", which is not in the bundle: pod " + pods[0]
-		if len(pods) > 1 {
-			text += fmt.Sprintf(" and %d more", len(pods)-1)
+	for _, r := range list {
+		r.pods = slices.Compact(r.pods)
+	}
+	return list
+}
+
+func images(e Expected, s State) Item {
+	i := newItem(ItemImages, "All running images are the bundle's, by digest", "所有运行中的镜像与安装包摘要一致")
+	good := 0
+	for _, r := range runningImages(e, s) {
+		if r.name != "" {
+			good++
+			i.pass("%s is %s", r.name, r.digest)
+			continue
 		}
+		tell := i.fail
 		if e.AllowForeign {
-			i.warn("%s", text)
+			tell = i.warn
+		}
+		if more := len(r.pods) - 1; more > 0 {
+			tell("%s runs as %s, which is not in the bundle: pod %s and %d more", r.image, r.id, r.pods[0], more)
 		} else {
-			i.fail("%s", text)
+			tell("%s runs as %s, which is not in the bundle: pod %s", r.image, r.id, r.pods[0])
 		}
 	}
-	return i.done(count(len(good), "image")+" in use, all from the bundle", "images run that are not the bundle's",
+	return i.done(say("%s in use, all from the bundle", many{good, "image"}), "images run that are not the bundle's",
 		"add them to the bundle, or remove what brought them")
+}
+
+// imageLines lists what runs, in order of name.
+func imageLines(e Expected, s State) []ImageLine {
+	list := []ImageLine{}
+	for _, r := range runningImages(e, s) {
+		l := ImageLine{Name: plain(r.name), Digest: r.digest.String(), Pods: len(r.pods), OK: r.name != ""}
+		if !l.OK {
+			l.Name = plain(r.image)
+		}
+		list = append(list, l)
+	}
+	slices.SortStableFunc(list, func(a, b ImageLine) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Digest, b.Digest))
+	})
+	return list
 }
 
 // plain makes text of a cluster fit for one line.

@@ -16,6 +16,7 @@ func Judge(e Expected, s State) Report {
 	for _, signer := range e.Bundle.Signers {
 		r.Bundle.Signers = append(r.Bundle.Signers, plain(signer))
 	}
+	r.Releases, r.Workloads, r.Images = releaseLines(e, s), workloadLines(s), imageLines(e, s)
 	r.Items = []Item{
 		nodes(e, s), releases(e, s), workloads(s), pods(s), images(e, s), nodePorts(s), registry(s),
 	}
@@ -61,53 +62,59 @@ func nodeOf(s State, address string) (kube.Node, bool) {
 // item collects what is seen of one subject.
 type item struct {
 	Item
-	good, bad, odd []string
+	good, bad, odd []text
 }
 
 func newItem(id, title, titleZH string) *item {
 	return &item{Item: Item{ID: id, Title: title, TitleZH: titleZH}}
 }
 
-func (i *item) pass(format string, args ...any) { i.good = append(i.good, line(format, args...)) }
-func (i *item) fail(format string, args ...any) { i.bad = append(i.bad, line(format, args...)) }
-func (i *item) warn(format string, args ...any) { i.odd = append(i.odd, line(format, args...)) }
-
-func line(format string, args ...any) string { return plain(fmt.Sprintf(format, args...)) }
+func (i *item) pass(format string, args ...any) { i.good = append(i.good, say(format, args...)) }
+func (i *item) fail(format string, args ...any) { i.bad = append(i.bad, say(format, args...)) }
+func (i *item) warn(format string, args ...any) { i.odd = append(i.odd, say(format, args...)) }
 
 // done gives the item: what is wrong, or else what is odd, or else what was
 // looked at, each line once. The sentences say the same in short; of what
 // is wrong the first line is said too.
-func (i *item) done(right, wrong, hint string) Item {
-	uniq := func(list []string) []string {
+func (i *item) done(right text, wrong, hint string) Item {
+	uniq := func(list []text) []text {
 		seen := map[string]bool{}
-		return slices.DeleteFunc(list, func(s string) bool { was := seen[s]; seen[s] = true; return was })
+		return slices.DeleteFunc(list, func(s text) bool { was := seen[s.en]; seen[s.en] = true; return was })
 	}
 	i.good, i.bad, i.odd = uniq(i.good), uniq(i.bad), uniq(i.odd)
+	var lines []text
 	switch {
 	case len(i.bad) > 0:
-		i.Status, i.Hint, i.Evidence = Fail, hint, slices.Concat(i.bad, i.odd)
-		i.Summary = wrong + ": " + i.bad[0]
+		i.Status, lines = Fail, slices.Concat(i.bad, i.odd)
 	case len(i.odd) > 0:
-		i.Status, i.Hint, i.Evidence = Warning, hint, i.odd
-		i.Summary = wrong + ": " + i.odd[0]
+		i.Status, lines = Warning, i.odd
 	default:
-		i.Status, i.Evidence, i.Summary = Pass, i.good, right
+		i.Status, lines = Pass, i.good
+		i.Summary, i.zh.summary = right.en, right.zh
 	}
-	if more := len(i.Evidence) - 1; more > 0 && i.Status != Pass {
-		i.Summary += fmt.Sprintf(" (and %d more)", more)
+	if i.Status != Pass {
+		i.Hint, i.zh.hint = hint, chinese(hint)
+		i.Summary, i.zh.summary = wrong+": "+lines[0].en, chinese(wrong)+":"+lines[0].zh
+		if more := len(lines) - 1; more > 0 {
+			i.Summary += fmt.Sprintf(" (and %d more)", more)
+			i.zh.summary += fmt.Sprintf("(另有 %d 项)", more)
+		}
 	}
-	if len(i.Evidence) > MaxEvidence {
-		i.Omitted = len(i.Evidence) - MaxEvidence
-		i.Evidence = i.Evidence[:MaxEvidence]
+	if len(lines) > MaxEvidence {
+		i.Omitted = len(lines) - MaxEvidence
+		lines = lines[:MaxEvidence]
 	}
-	if i.Evidence == nil {
-		i.Evidence = []string{}
+	i.Evidence = []string{}
+	for _, l := range lines {
+		i.Evidence = append(i.Evidence, l.en)
+		i.zh.evidence = append(i.zh.evidence, l.zh)
 	}
 	return i.Item
 }
 
 func (i *item) skip(why string) Item {
 	i.Status, i.Summary, i.Evidence = Skipped, why, []string{}
+	i.zh.summary = chinese(why)
 	return i.Item
 }
 
@@ -132,7 +139,7 @@ func nodes(e Expected, s State) Item {
 			i.warn("node %s (%s) is not in the inventory", n.Name, orDash(strings.Join(n.Addresses, ", ")))
 		}
 	}
-	return i.done(fmt.Sprintf("%s of %d are ready", count(len(known), "node"), len(e.Hosts)), "the nodes are not those of the inventory, all ready",
+	return i.done(say("%s of %d are ready", many{len(known), "node"}, len(e.Hosts)), "the nodes are not those of the inventory, all ready",
 		"kubectl describe node NODE says more; on the host: journalctl -u kubelet")
 }
 
@@ -154,7 +161,7 @@ func releases(e Expected, s State) Item {
 			i.warn("release %s/%s, which the bundle does not install, is %s", r.Namespace, r.Name, r.Status)
 		}
 	}
-	return i.done(count(len(e.Releases), "release")+" deployed", "not all releases are deployed", "helm -n NAMESPACE status RELEASE says more; bundle install goes on where it stopped")
+	return i.done(say("%s deployed", many{len(e.Releases), "release"}), "not all releases are deployed", "helm -n NAMESPACE status RELEASE says more; bundle install goes on where it stopped")
 }
 
 func workloads(s State) Item {
@@ -167,7 +174,7 @@ func workloads(s State) Item {
 			i.fail("%s: %s%s", name, w.Progress, because(w.Reason))
 		}
 	}
-	return i.done(count(len(s.Workloads), "workload")+" rolled out", "not all workloads are rolled out", "kubectl -n NAMESPACE describe KIND NAME says more")
+	return i.done(say("%s rolled out", many{len(s.Workloads), "workload"}), "not all workloads are rolled out", "kubectl -n NAMESPACE describe KIND NAME says more")
 }
 
 // stuck are the reasons for which a container does not start by itself.
@@ -177,7 +184,7 @@ var stuck = []string{
 }
 
 // phases says what a pod does that is well.
-var phases = map[string]string{"Running": "is running", "Succeeded": "has succeeded"}
+var phases = map[string]string{"Running": "%s is running", "Succeeded": "%s has succeeded"}
 
 func pods(s State) Item {
 	i := newItem(ItemPods, "No pod fails to pull an image or to run", "没有 Pod 拉取镜像失败或启动失败")
@@ -203,10 +210,10 @@ func pods(s State) Item {
 		case phases[p.Phase] == "":
 			i.warn("%s is in the unknown phase %q", name, p.Phase)
 		default:
-			i.pass("%s %s", name, phases[p.Phase])
+			i.pass(phases[p.Phase], name)
 		}
 	}
-	return i.done(count(len(s.Pods), "pod")+" run", "not all pods run", "kubectl -n NAMESPACE describe pod NAME says more; so does kubectl logs --previous")
+	return i.done(say("%s run", many{len(s.Pods), "pod"}), "not all pods run", "kubectl -n NAMESPACE describe pod NAME says more; so does kubectl logs --previous")
 }
 
 func nodePorts(s State) Item {
@@ -230,7 +237,7 @@ func nodePorts(s State) Item {
 			i.fail("%s:%d does not answer (service %s/%s)%s", a.Host, a.Port, a.Namespace, a.Service, because(a.Err))
 		}
 	}
-	return i.done(count(len(ports), "node port")+" answer", "not all node ports answer", "kubectl get endpointslices -A shows which services have no pods; a firewall between here and the nodes looks the same")
+	return i.done(say("%s answer", many{len(ports), "node port"}), "not all node ports answer", "kubectl get endpointslices -A shows which services have no pods; a firewall between here and the nodes looks the same")
 }
 
 func registry(s State) Item {
@@ -245,7 +252,7 @@ func registry(s State) Item {
 			i.pass("%s on %s gives out %s", a.Name, a.Host, a.Image)
 		}
 	}
-	return i.done(fmt.Sprintf("the registry answers on %s", count(len(s.Registries), "host")), "the registry does not answer everywhere",
+	return i.done(say("the registry answers on %s", many{len(s.Registries), "host"}), "the registry does not answer everywhere",
 		"on the host: systemctl status bundle-registry, journalctl -u bundle-registry")
 }
 
@@ -256,9 +263,42 @@ func because(reason string) string {
 	return ": " + reason
 }
 
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
+// releaseLines lists what has to be deployed, and then what else is.
+func releaseLines(e Expected, s State) []ReleaseLine {
+	list := make([]ReleaseLine, 0, len(e.Releases))
+	of := func(r kube.Release) ReleaseLine {
+		return ReleaseLine{
+			Namespace: short(r.Namespace), Name: short(r.Name), Status: short(r.Status), OK: r.Status == "deployed",
+			Chart: short(r.Chart), Version: short(r.ChartVersion), AppVersion: short(r.AppVersion),
+		}
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	expected := map[Release]bool{}
+	for _, want := range e.Releases {
+		expected[want] = true
+		n := slices.IndexFunc(s.Releases, func(r kube.Release) bool { return r.Name == want.Name && r.Namespace == want.Namespace })
+		if n < 0 {
+			list = append(list, ReleaseLine{Namespace: short(want.Namespace), Name: short(want.Name), Status: "missing"})
+			continue
+		}
+		list = append(list, of(s.Releases[n]))
+	}
+	for _, r := range s.Releases {
+		if !expected[Release{r.Namespace, r.Name}] {
+			l := of(r)
+			l.Foreign = true
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+func workloadLines(s State) []WorkloadLine {
+	list := make([]WorkloadLine, 0, len(s.Workloads))
+	for _, w := range s.Workloads {
+		list = append(list, WorkloadLine{
+			Kind: short(w.Kind), Namespace: short(w.Namespace), Name: short(w.Name), Desired: w.Desired, Ready: w.Ready,
+			OK: w.Done, Progress: plain(w.Progress + because(w.Reason)),
+		})
+	}
+	return list
 }

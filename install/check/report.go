@@ -36,6 +36,11 @@ type Item struct {
 	Omitted  int      `json:"omitted,omitempty"`
 	// Hint is what to do, where something is wrong.
 	Hint string `json:"hint,omitempty"`
+
+	zh struct {
+		summary, hint string
+		evidence      []string
+	}
 }
 
 // The items.
@@ -63,6 +68,78 @@ type HostLine struct {
 	Runtime string `json:"runtime"`
 }
 
+// ReleaseLine is what the report says of a Helm release.
+type ReleaseLine struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Status is Helm's, or "missing".
+	Status string `json:"status"`
+	// OK: it is deployed. Foreign: the bundle does not install it.
+	OK         bool   `json:"ok"`
+	Foreign    bool   `json:"foreign,omitempty"`
+	Chart      string `json:"chart,omitempty"`
+	Version    string `json:"version,omitempty"`
+	AppVersion string `json:"appVersion,omitempty"`
+}
+
+// WorkloadLine is what the report says of what runs pods.
+type WorkloadLine struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Desired   int32  `json:"desired"`
+	Ready     int32  `json:"ready"`
+	OK        bool   `json:"ok"`
+	// Progress says how far it is, and why not further.
+	Progress string `json:"progress"`
+}
+
+// ImageLine is one image that runs.
+type ImageLine struct {
+	// Name in the bundle, or as it was asked for where it is not there.
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+	// Pods is how many run it.
+	Pods int `json:"pods"`
+	// OK: the digest is one of the bundle's.
+	OK bool `json:"ok"`
+}
+
+// Course is how the install went, as its journal says.
+type Course struct {
+	// Outcome is that of the last run: "ok", "failed" or "interrupted".
+	Outcome string `json:"outcome"`
+	// User says who ran it last, and from where.
+	User string `json:"user,omitempty"`
+	// Started is the first step's beginning, Finished the last one's end.
+	Started  time.Time `json:"started,omitzero"`
+	Finished time.Time `json:"finished,omitzero"`
+	// Runs is how often the install was started until it was there.
+	Runs  int          `json:"runs"`
+	Steps []CourseStep `json:"steps"`
+}
+
+// CourseStep is one step of the plan, over all hosts.
+type CourseStep struct {
+	ID      string `json:"id"`
+	Phase   string `json:"phase"`
+	Kind    string `json:"kind,omitempty"`
+	Summary string `json:"summary,omitempty"`
+	Source  string `json:"source,omitempty"`
+	// Status is the journal's: "done", "skipped", "failed", "started" or
+	// "pending".
+	Status   string    `json:"status"`
+	Started  time.Time `json:"started,omitzero"`
+	Finished time.Time `json:"finished,omitzero"`
+	Hosts    []string  `json:"hosts"`
+	// Changed: it found something to do.
+	Changed bool `json:"changed,omitempty"`
+}
+
+// Took is how long the step took, from the first host's beginning to the last
+// one's end.
+func (s CourseStep) Took() time.Duration { return s.Finished.Sub(s.Started) }
+
 // Report is the outcome of an acceptance.
 type Report struct {
 	OK         bool       `json:"ok"`
@@ -72,10 +149,17 @@ type Report struct {
 	Kubernetes string     `json:"kubernetes"`
 	Hosts      []HostLine `json:"hosts"`
 	Items      []Item     `json:"items"`
-	Passed     int        `json:"passed"`
-	Failed     int        `json:"failed"`
-	Warnings   int        `json:"warnings"`
-	Skipped    int        `json:"skipped"`
+	// What was seen one by one: expected releases and those that are there,
+	// workloads, and images that run.
+	Releases  []ReleaseLine  `json:"releases"`
+	Workloads []WorkloadLine `json:"workloads"`
+	Images    []ImageLine    `json:"images"`
+	// Course is nil where this machine has no journal of the install.
+	Course   *Course `json:"course,omitempty"`
+	Passed   int     `json:"passed"`
+	Failed   int     `json:"failed"`
+	Warnings int     `json:"warnings"`
+	Skipped  int     `json:"skipped"`
 }
 
 // Err is nil where nothing failed, else an error that wraps [ErrFailed] and

@@ -49,7 +49,7 @@ func (r Report) Summary() string {
 	if !r.OK {
 		verdict = "not accepted"
 	}
-	return fmt.Sprintf("%s: %d passed, %d failed, %s, %d skipped", verdict, r.Passed, r.Failed, count(r.Warnings, "warning"), r.Skipped)
+	return fmt.Sprintf("%s: %d passed, %d failed, %s, %d skipped", verdict, r.Passed, r.Failed, many{r.Warnings, "warning"}, r.Skipped)
 }
 
 // Status is what the host is in the cluster, in one word.
