@@ -312,3 +312,63 @@ func FuzzDelta(f *testing.F) {
 		}
 	})
 }
+
+// Merging gives the one right file, or none: at every operation that fails and
+// at every moment the power may go.
+func TestMerge(t *testing.T) {
+	d, b := smallDelta(t)
+	base := loaded(t, b.write(t))
+	r := loaded(t, d.write(t, []byte("signature")))
+	ctx := t.Context()
+	if _, err := Merge(ctx, r, t.TempDir()+"/out", nil); !errors.Is(err, ErrAbsent) {
+		t.Errorf("without the base: %v", err)
+	}
+	r.Attach(base)
+	in, err := r.Whole()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := t.TempDir() + "/out.tar.zst"
+	told := 0
+	size, err := Merge(ctx, r, path, func(n int) { told += n })
+	if err != nil || size != int64(len(want)) || told != len(want) || !bytes.Equal(readFile(t, path), want) {
+		t.Fatalf("%d of %d bytes, %d told: %v", size, len(want), told, err)
+	}
+	fs := newMemFS()
+	if _, err := merge(ctx, fs, r, "out", nil); err != nil {
+		t.Fatal(err)
+	}
+	for n := range fs.ops {
+		fs := newMemFS()
+		fs.failAt = n + 1
+		if _, err := merge(ctx, fs, r, "out", nil); err == nil {
+			t.Errorf("operation %d failed unseen: %s", n+1, fs.log[len(fs.log)-1])
+		}
+		fs = newMemFS()
+		fs.downAt = n + 1
+		_, err := merge(ctx, fs, r, "out", nil)
+		if i := fs.durable["out"]; i != nil && !bytes.Equal(i.durable, want) || err == nil {
+			t.Errorf("the power went at operation %d, and a part of the file has its name", n+1)
+		}
+	}
+	fs = newMemFS()
+	fs.space = 10
+	if _, err := merge(ctx, fs, r, "out", nil); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("no room: %v", err)
+	}
+	// Damage in the base stops it.
+	p := readFile(t, base.path)
+	p[len(p)/2] ^= 1
+	base.ra = bytes.NewReader(p)
+	out := t.TempDir() + "/out.tar.zst"
+	if _, err := Merge(ctx, r, out, nil); refused(err) != nil {
+		t.Errorf("a damaged base: %v", err)
+	}
+	if _, err := Open(out); err == nil {
+		t.Error("a damaged bundle got its name")
+	}
+}

@@ -105,3 +105,20 @@ func (w *offsetWriter) Write(p []byte) (int, error) {
 	w.off += int64(n)
 	return n, err
 }
+
+// WriteFile replaces the file at path by one with the given content, in one
+// step and safely.
+func WriteFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncDir(filepath.Dir(path))
+}

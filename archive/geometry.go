@@ -82,7 +82,7 @@ func newGeometry(indexSize, dockerSize int64, layoutDigest digest.Digest, layout
 	g.pos = make([]int64, len(blobs))
 	g.find = make(map[digest.Digest]int32, len(blobs))
 	for i := range blobs {
-		if err := blobs[i].check(); err != nil {
+		if err := blobs[i].Check(); err != nil {
 			return nil, err
 		}
 		if _, ok := g.find[blobs[i].Digest]; ok || blobs[i].Digest == layoutDigest {

@@ -179,15 +179,15 @@ func (p *layoutParser) blob(frames *int) Blob {
 	}
 	p.expect(`}`)
 	if p.err == nil {
-		if err := b.check(); err != nil {
+		if err := b.Check(); err != nil {
 			p.fail("%w", err)
 		}
 	}
 	return b
 }
 
-// check tells whether the entry makes sense by itself.
-func (b *Blob) check() error {
+// Check tells whether the entry makes sense by itself.
+func (b *Blob) Check() error {
 	if !isSHA256(b.Digest) {
 		return fmt.Errorf("%q is not a sha256 digest", b.Digest)
 	}

@@ -41,7 +41,7 @@ func newPlan(index ocispec.Index, blobs []Blob, dockerManifest []byte, delta *De
 	}
 	frames := 0
 	for i := range blobs {
-		if err := blobs[i].check(); err != nil {
+		if err := blobs[i].Check(); err != nil {
 			return nil, err
 		}
 		frames += len(blobs[i].Frames)

@@ -330,6 +330,15 @@ func (r *Reader) Blobs() []Blob {
 	return list
 }
 
+// Layout lists all blobs of the bundle in order, those included that are not
+// at hand. The slice must not be changed.
+func (r *Reader) Layout() []Blob {
+	if r.geo == nil {
+		return nil
+	}
+	return r.geo.blobs
+}
+
 // DockerManifest is the manifest.json member; nil if there is none.
 func (r *Reader) DockerManifest() []byte { return r.docker }
 

@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -30,8 +31,11 @@ type Bundle struct {
 	ManifestDigest digest.Digest
 	// IndexDigest is the digest of index.json: the bundle's identity.
 	IndexDigest digest.Digest
-	// Size of the file in bytes.
+	// Size of the file in bytes; of a delta and its base that of the one file
+	// that they are together.
 	Size int64
+	// Whole is that one file; nil where the bundle is one file already.
+	Whole io.ReaderAt
 }
 
 // OpenBundle reads the inventory of a loaded bundle.
@@ -41,6 +45,13 @@ func OpenBundle(r *archive.Reader) (*Bundle, error) {
 		return nil, fmt.Errorf("%s: %w", r.Path(), err)
 	}
 	b := &Bundle{Path: r.Path(), Reader: r, Contents: c, Manifest: m, Size: r.Size(), IndexDigest: r.IndexDigest()}
+	if len(r.Bases()) > 0 {
+		whole, err := r.Whole()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Path(), err)
+		}
+		b.Whole, b.Size = whole, whole.Size()
+	}
 	for _, d := range r.Index().Manifests {
 		if d.Annotations[archive.AnnotationKind] == archive.KindBundle {
 			b.ManifestDigest = d.Digest

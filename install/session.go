@@ -237,7 +237,7 @@ func (s *Session) registryTLS(ctx context.Context) (*tls.Config, error) {
 func (j *Job) sources() []site.Source {
 	var out []site.Source
 	for _, b := range j.Bundles {
-		out = append(out, site.Source{Path: b.Path, Name: b.Contents.Name, Version: b.Contents.Version, Index: b.IndexDigest, Size: b.Size})
+		out = append(out, site.Source{Path: b.Path, Name: b.Contents.Name, Version: b.Contents.Version, Index: b.IndexDigest, Size: b.Size, Whole: b.Whole})
 	}
 	return out
 }

@@ -68,6 +68,7 @@ func (b *Build) compose(ctx context.Context, in *inputs, base *base, charts []pa
 			return err
 		}
 	}
+	b.delta.leaveOut(c)
 	if b.opts.Compact {
 		if err := c.compact(ctx, b.images); err != nil {
 			return err
@@ -79,7 +80,7 @@ func (b *Build) compose(ctx context.Context, in *inputs, base *base, charts []pa
 		return err
 	}
 	b.contents = contents
-	b.plan, err = archive.NewPlan(c.index, c.blobs(), docker)
+	b.plan, err = b.delta.plan(c, docker)
 	return err
 }
 

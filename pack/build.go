@@ -28,6 +28,7 @@ type Build struct {
 	images   []packedImage
 	content  *composer
 	plan     *archive.Plan
+	delta    *deltaOf
 	lock     *lock.Lock
 	// filesDigest is that of the context's own layer; empty without files.
 	filesDigest digest.Digest
@@ -74,6 +75,14 @@ type Result struct {
 	Charts int   `json:"charts"`
 	Files  int   `json:"files"`
 	Steps  int   `json:"steps"`
+	// LeansOn are the bundles that a delta leans on; LeftOut counts the
+	// blobs that are in them and not in the file, and their bytes.
+	LeansOn      []manifest.Base `json:"leansOn,omitempty"`
+	LeftOut      int             `json:"leftOut,omitempty"`
+	LeftOutBytes int64           `json:"leftOutBytes,omitempty"`
+	// Blobs and BlobBytes are what the file holds.
+	Blobs     int   `json:"blobs"`
+	BlobBytes int64 `json:"blobBytes"`
 }
 
 // Estimate is what a build would do.
@@ -86,6 +95,11 @@ type Estimate struct {
 	// Size is the file's, and the build's peak use of disk: there is no
 	// temporary copy.
 	Size int64 `json:"size"`
+	// LeansOn are the bundles that a delta leans on; LeftOut counts the
+	// blobs that are in them and not in the file, and their bytes.
+	LeansOn      []manifest.Base `json:"leansOn,omitempty"`
+	LeftOut      int             `json:"leftOut,omitempty"`
+	LeftOutBytes int64           `json:"leftOutBytes,omitempty"`
 	// Free is what the output's file system has, in bytes; -1 if unknown.
 	Free int64 `json:"free"`
 }
@@ -100,12 +114,13 @@ type EstimateImage struct {
 
 // DryRun says what Run would fetch and write.
 func (b *Build) DryRun() Estimate {
-	e := Estimate{Output: b.output, Size: b.plan.Size(), Free: freeBytes(b.output), Images: []EstimateImage{}}
+	e := Estimate{Output: b.output, Size: b.plan.Size(), Free: freeBytes(b.output), Images: []EstimateImage{}, LeansOn: b.delta.named()}
+	e.LeftOut, e.LeftOutBytes = b.delta.left()
 	for _, img := range b.images {
 		e.Images = append(e.Images, EstimateImage{img.ref.String(), img.desc.Digest, img.size(), img.from})
 	}
-	for _, r := range b.content.remote {
-		if r.fetched {
+	for d, r := range b.content.remote {
+		if r.fetched && !b.content.absent[d] {
 			e.FetchBlobs++
 			e.FetchBytes += r.size
 		}
@@ -167,12 +182,19 @@ func (b *Build) Run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Result{
+	res := &Result{
 		Output: b.output, Name: b.contents.Name, Version: b.contents.Version,
 		IndexDigest: b.plan.IndexDigest(), Size: size, Signed: len(signatures) > 0,
 		Images: len(b.contents.Images), Charts: len(b.contents.Charts),
 		Files: countFiles(b.contents.Files), Steps: len(b.contents.Steps),
-	}, nil
+	}
+	res.LeansOn = b.delta.named()
+	res.LeftOut, res.LeftOutBytes = b.delta.left()
+	for _, blob := range b.plan.Blobs() {
+		res.Blobs++
+		res.BlobBytes += blob.Size
+	}
+	return res, nil
 }
 
 func countFiles(files []manifest.File) int {

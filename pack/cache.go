@@ -71,6 +71,9 @@ func (c blobCache) keep(ctx context.Context, bundle string, remote map[digest.Di
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if _, ok := r.Stat(d); !ok {
+			continue // a delta leaves it out
+		}
 		if _, err := os.Stat(c.path(d)); !blob.fetched || !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

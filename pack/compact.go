@@ -24,7 +24,7 @@ func (c *composer) compact(ctx context.Context, images []packedImage) error {
 	}
 	for _, group := range [][]archive.Blob{c.manifests, c.configs, c.layers} {
 		for i, blob := range group {
-			if len(blob.Frames) > 0 {
+			if len(blob.Frames) > 0 || c.absent[blob.Digest] {
 				continue
 			}
 			var r io.ReadCloser

@@ -27,7 +27,7 @@ type Change struct {
 type Difference struct {
 	Changes []Change `json:"changes"`
 	// NewBlobs and NewBytes are what the second has and the first has not:
-	// what a delta would carry.
+	// what a delta of the second on the base of the first carries.
 	NewBlobs int   `json:"newBlobs"`
 	NewBytes int64 `json:"newBytes"`
 }

@@ -76,6 +76,8 @@ type composer struct {
 	manifests, configs, layers []archive.Blob
 	memory                     map[digest.Digest][]byte
 	remote                     map[digest.Digest]remoteBlob
+	// absent are the blobs that a delta leaves out.
+	absent map[digest.Digest]bool
 }
 
 // remoteBlob is content that is not held in memory.

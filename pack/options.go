@@ -54,6 +54,9 @@ type Options struct {
 	// From are local sources, asked before any registry:
 	// oci:DIR, oci-archive:FILE, docker-archive:FILE, bundle:FILE.
 	From []string
+	// Base are bundles, or inventories that bundle inventory wrote, of what is
+	// there already: the file leaves out every blob that they hold.
+	Base []string
 	// Lock is the lock file: read where it exists, else written.
 	Lock string
 	// UpdateLock resolves everything anew and rewrites Lock.

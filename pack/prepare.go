@@ -55,6 +55,9 @@ func Prepare(ctx context.Context, o Options, items Items) (_ *Build, err error) 
 		return nil, err
 	}
 	b.closers = append(b.closers, closers...)
+	if b.delta, err = readBases(o.Base); err != nil {
+		return nil, err
+	}
 	locked, err := readLock(o)
 	if err != nil {
 		return nil, err

@@ -160,7 +160,9 @@ func Complete(ctx context.Context, r *archive.Reader) error {
 			if e.node.Annotations[archive.AnnotationKind] == archive.KindBundle {
 				name = s.rootName()
 			}
-			hit = append(hit, name)
+			if name != "" {
+				hit = append(hit, name)
+			}
 		}
 	}
 	hit = slices.Compact(hit)
@@ -179,7 +181,7 @@ func Complete(ctx context.Context, r *archive.Reader) error {
 	return v
 }
 
-// rootName says what of the root file system is hit.
+// rootName says what of the root file system is hit; empty where there is none.
 func (s *survey) rootName() string {
 	if s.contents == nil {
 		return "inventory and root file system"
@@ -189,6 +191,9 @@ func (s *survey) rootName() string {
 		if f.Type == "file" {
 			n++
 		}
+	}
+	if n == 0 {
+		return ""
 	}
 	return fmt.Sprintf("root file system (%d files)", n)
 }

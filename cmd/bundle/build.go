@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bundle/manifest"
 	"bundle/pack"
 )
 
@@ -29,11 +30,15 @@ later) or a bundle.yaml; without it --image, --image-list and --chart say what
 to pack. Charts are rendered with their values: an image that one of them needs
 and no list names is an error (exit 5), with the place that asks for it.
 
+With --base the file leaves out what another bundle holds: it is read together
+with that one, and bundle merge makes one file of the two.
+
 A build that was stopped, even by kill -9, goes on where it was when the same
 command is run again.`,
 		Example: `  bundle keygen -o ci
   bundle build charts/build-cnstack-ce --from bundle:ackdistro.tar.zst --key ci.key
   bundle build --image nginx:1.27 --chart ./mychart --name web --version 1.0.0 --key ci.key
+  bundle build . --base cnstack-ce-1.1.0.tar.zst --key ci.key -o cnstack-ce-1.2.0-delta.tar.zst
   bundle build . --lock bundle.lock --mirror '*=registry.corp:5000' --dry-run --unsigned`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -90,6 +95,10 @@ command is run again.`,
 			if res.Signed {
 				next = "bundle verify --key " + publicName(key) + " " + res.Output
 			}
+			if len(res.LeansOn) > 0 {
+				next += " " + strings.Join(o.Base, " ")
+				fmt.Fprintf(a.stderr, "left out %s in %d blobs, which %s\n", formatSize(res.LeftOutBytes), res.LeftOut, leansOn(res.LeansOn))
+			}
 			fmt.Fprintf(a.stderr, "packed %d images, %d charts, %d files and %d steps of %s %s\nnext: %s\n",
 				res.Images, res.Charts, res.Files, res.Steps, res.Name, res.Version, next)
 			return nil
@@ -117,6 +126,7 @@ command is run again.`,
 	f.StringArrayVar(&o.Registry.SkipTLSVerify, "insecure-skip-tls-verify", nil, "address whose certificate is not checked; repeatable")
 	f.StringVar(&o.Lock, "lock", "", "lock file: built from exactly where it exists, else written")
 	f.BoolVar(&o.UpdateLock, "update-lock", false, "resolve everything anew and rewrite the lock file")
+	f.StringArrayVar(&o.Base, "base", nil, "delta: leave out what this bundle, or inventory of a site, holds; repeatable")
 	f.StringVar(&key, "key", "", "sign with this key: a file, env://VAR or a KMS URI (password: BUNDLE_PASSWORD, COSIGN_PASSWORD or a prompt)")
 	f.BoolVar(&unsigned, "unsigned", false, "do not sign")
 	f.BoolVar(&o.Compact, "compact", false, "pack layers that are not compressed: a smaller file for more CPU")
@@ -156,9 +166,25 @@ func (a *app) printDryRun(b *pack.Build, asJSON bool) error {
 	if err != nil {
 		mount = filepath.Dir(d.Output)
 	}
+	if len(d.LeansOn) > 0 {
+		fmt.Fprintf(a.stdout, "left out: %s in %d blobs, which %s\n", formatSize(d.LeftOutBytes), d.LeftOut, leansOn(d.LeansOn))
+	}
 	fmt.Fprintf(a.stdout, "to fetch: %s in %d blobs\nfile: %s, %s\npeak disk: %s in %s (%s free)\n",
 		formatSize(d.FetchBytes), d.FetchBlobs, d.Output, formatSize(d.Size), formatSize(d.Size), mount, formatSize(d.Free))
 	return nil
+}
+
+// leansOn names the bases of a delta, and what they do.
+func leansOn(bases []manifest.Base) string {
+	names := make([]string, len(bases))
+	for i, b := range bases {
+		names[i] = b.Name + " " + b.Version + " (" + shortDigest(b.IndexDigest.String()) + ")"
+	}
+	verb := " has"
+	if len(names) > 1 {
+		verb = " have"
+	}
+	return strings.Join(names, ", ") + verb
 }
 
 func publicName(key string) string {

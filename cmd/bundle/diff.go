@@ -25,7 +25,7 @@ func (a *app) diffCmd() *cobra.Command {
 				return err
 			}
 			defer to.Close()
-			d := pack.Compare(from.contents, to.contents, from.Blobs(), to.Blobs())
+			d := pack.Compare(from.contents, to.contents, from.Layout(), to.Layout())
 			if a.output == "json" {
 				return a.printJSON(d)
 			}

@@ -8,41 +8,49 @@ import (
 	"github.com/spf13/cobra"
 
 	"bundle/pack/unpack"
+	"bundle/verify"
 )
 
 func (a *app) extractCmd() *cobra.Command {
 	var to, image, chart, file string
 	c := &cobra.Command{
-		Use:   "extract BUNDLE --to DIR",
+		Use:   "extract BUNDLE... --to DIR",
 		Short: "Take the OCI layout, an image, a chart or a file out of a bundle",
 		Long: `Take things out of a bundle. Without --image, --chart or --file the whole
 bundle becomes an OCI image layout in DIR. Every blob is checked against its
-digest before it gets its name.`,
+digest before it gets its name. A delta needs its base beside it.`,
 		Example: `  bundle extract cnstack-ce-1.1.0.tar.zst --to layout
   bundle extract cnstack-ce-1.1.0.tar.zst --to pause --image registry.k8s.io/pause:3.9
   bundle extract cnstack-ce-1.1.0.tar.zst --to . --chart aecp
   bundle extract cnstack-ce-1.1.0.tar.zst --to rootfs --file manifests`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
 				return usagef("--to DIR says where to write")
 			}
-			b, err := openBundle(args[0])
+			ctx := cmd.Context()
+			bundles, done, err := openBundles(args, nil)
+			defer done()
 			if err != nil {
 				return err
 			}
-			defer b.Close()
-			ctx := cmd.Context()
-			var done atomic.Int64
-			stop := a.startMeter("extract", "bytes", func() sample { return sample{Done: done.Load(), Total: b.Size()} })
+			if len(bundles) > 1 {
+				return usagef("%s and %s are two bundles; extract takes one, or a delta with its base", bundles[0].Path(), bundles[1].Path())
+			}
+			b := bundles[0]
+			if err := verify.Complete(ctx, b.Reader); err != nil {
+				return err
+			}
+			var written atomic.Int64
+			stop := a.startMeter("extract", "bytes", func() sample { return sample{Done: written.Load(), Total: b.Size()} })
 			defer stop()
-			add := func(n int64) { done.Add(n) }
+			add := func(n int64) { written.Add(n) }
 			switch {
 			case image != "":
 				images, _ := findImages(b.contents, image)
 				switch len(images) {
 				case 0:
-					return hint(usagef("no image of %s is called %q", args[0], image), "bundle images %s lists them", args[0])
+					return hint(usagef("no image of %s is called %q", b.Path(), image), "bundle images %s lists them", b.Path())
 				case 1:
 				default:
 					names := make([]string, len(images))

@@ -21,6 +21,10 @@ type inspection struct {
 	Version     string               `json:"version"`
 	IndexDigest digest.Digest        `json:"indexDigest"`
 	Size        int64                `json:"size"`
+	With        []string             `json:"with,omitempty"`
+	LeansOn     []manifest.Base      `json:"leansOn,omitempty"`
+	Absent      int                  `json:"absent,omitempty"`
+	AbsentBytes int64                `json:"absentBytes,omitempty"`
 	Blobs       int                  `json:"blobs"`
 	BlobBytes   int64                `json:"blobBytes"`
 	Platforms   []string             `json:"platforms"`
@@ -54,8 +58,28 @@ every image with who needs it, charts, files, and the steps with their places.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var list []inspection
 			var pages []*overview.Overview
-			for _, path := range args {
-				i, o, err := a.inspect(cmd.Context(), &t, path)
+			ctx := cmd.Context()
+			judged := map[*archive.Reader]*verify.Signature{}
+			bundles, done, err := openBundles(args, func(r *archive.Reader) error {
+				if !t.given() || t.skip {
+					return nil
+				}
+				o, err := t.options(ctx)
+				if err != nil {
+					return err
+				}
+				report, err := verify.Trust(ctx, r, o)
+				if err == nil {
+					judged[r] = &report.Signature
+				}
+				return err
+			})
+			defer done()
+			if err != nil {
+				return err
+			}
+			for _, b := range bundles {
+				i, o, err := a.inspect(ctx, b, judged[b.Reader])
 				if err != nil {
 					return err
 				}
@@ -82,29 +106,10 @@ every image with who needs it, charts, files, and the steps with their places.`,
 }
 
 // inspect looks at one bundle; the overview is made only for a page.
-func (a *app) inspect(ctx context.Context, t *trust, path string) (inspection, *overview.Overview, error) {
-	var judged *verify.Signature
-	b, err := openChecked(path, func(r *archive.Reader) error {
-		if !t.given() || t.skip {
-			return nil
-		}
-		o, err := t.options(ctx)
-		if err != nil {
-			return err
-		}
-		report, err := verify.Trust(ctx, r, o)
-		if err == nil {
-			judged = &report.Signature
-		}
-		return err
-	})
-	if err != nil {
-		return inspection{}, nil, err
-	}
-	defer b.Close()
+func (a *app) inspect(ctx context.Context, b *opened, judged *verify.Signature) (inspection, *overview.Overview, error) {
 	c := b.contents
 	i := inspection{
-		Bundle: path, Name: c.Name, Version: c.Version, IndexDigest: b.IndexDigest(), Size: b.Size(),
+		Bundle: b.Path(), Name: c.Name, Version: c.Version, IndexDigest: b.IndexDigest(), Size: b.Size(),
 		Platforms: nonNil(c.Platforms), Bases: nonNil(c.Bases), Signatures: verify.Claims(b.IndexBytes(), b.Signatures()), Signature: judged,
 		Images: len(c.Images), Charts: len(c.Charts), Steps: len(c.Steps), Candidates: nonNil(c.Candidates), Labels: c.Labels,
 	}
@@ -117,10 +122,20 @@ func (a *app) inspect(ctx context.Context, t *trust, path string) (inspection, *
 		i.Blobs++
 		i.BlobBytes += blob.Size
 	}
+	for _, base := range b.Reader.Bases() {
+		i.LeansOn = append(i.LeansOn, manifest.Base{Name: base.Name, Version: base.Version, IndexDigest: base.Index})
+	}
+	for _, blob := range b.Absent() {
+		i.Absent++
+		i.AbsentBytes += blob.Size
+	}
+	for _, part := range b.Parts() {
+		i.With = append(i.With, part.Path())
+	}
 	if a.output != "html" {
 		return i, nil, nil
 	}
-	o, err := overview.Of(ctx, filepath.Base(path), b.Reader, c)
+	o, err := overview.Of(ctx, filepath.Base(b.Path()), b.Reader, c)
 	if err != nil {
 		return i, nil, err
 	}
@@ -132,6 +147,15 @@ func (a *app) printInspection(i inspection) {
 	w := a.stdout
 	fmt.Fprintf(w, "%s\n  bundle      %s %s\n  index       %s\n", i.Bundle, i.Name, i.Version, i.IndexDigest)
 	fmt.Fprintf(w, "  file        %s, %d blobs of %s\n", formatSize(i.Size), i.Blobs, formatSize(i.BlobBytes))
+	for _, file := range i.With {
+		fmt.Fprintf(w, "  with        %s\n", file)
+	}
+	for _, b := range i.LeansOn {
+		fmt.Fprintf(w, "  leans on    %s %s (%s)\n", b.Name, b.Version, shortDigest(b.IndexDigest.String()))
+	}
+	if i.Absent > 0 {
+		fmt.Fprintf(w, "  absent      %d blobs of %s, which it takes from there\n", i.Absent, formatSize(i.AbsentBytes))
+	}
 	fmt.Fprintf(w, "  platforms   %v\n", i.Platforms)
 	for _, b := range i.Bases {
 		fmt.Fprintf(w, "  built on    %s %s (%s)\n", b.Name, b.Version, shortDigest(b.IndexDigest.String()))

@@ -176,15 +176,15 @@ func (a *app) verifyAll(ctx context.Context, f *installFlags, paths []string) ([
 		return nil, err
 	}
 	var signers []string
-	for _, p := range paths {
-		r, err := a.verifyOne(ctx, p, o)
-		if err != nil {
-			return nil, err
-		}
+	reports, err := a.verifyFiles(ctx, paths, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range reports {
 		for _, s := range r.Signature.Signers {
 			signers = append(signers, s.Identity)
 		}
-		fmt.Fprintf(a.stderr, "verified %s: whole, signature %s, index %s\n", p, r.Signature.Status, r.IndexDigest)
+		fmt.Fprintf(a.stderr, "verified %s: whole, signature %s, index %s\n", r.Bundle, r.Signature.Status, r.IndexDigest)
 	}
 	return signers, nil
 }

@@ -15,17 +15,20 @@ import (
 // listCmd makes the commands that print one part of the inventory.
 func listCmd[T any](a *app, use, short, example string, part func(*manifest.Contents) []T, header string, row func(T) []string) *cobra.Command {
 	c := &cobra.Command{
-		Use:     use + " BUNDLE",
+		Use:     use + " BUNDLE...",
 		Short:   short,
 		Example: example,
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			b, err := openBundle(args[0])
+			bundles, done, err := openBundles(args, nil)
+			defer done()
 			if err != nil {
 				return err
 			}
-			defer b.Close()
-			list := part(b.contents)
+			var list []T
+			for _, b := range bundles {
+				list = append(list, part(b.contents)...)
+			}
 			if a.output == "json" {
 				if list == nil {
 					list = []T{}

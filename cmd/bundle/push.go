@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bundle/archive"
 	"bundle/pack"
 	"bundle/registry/push"
 )
@@ -44,7 +45,7 @@ func (a *app) pushCmd() *cobra.Command {
 		Long: `Copy every image with its signatures, every chart and the bundle's inventory into
 another registry. What is there already is skipped, so a push that was stopped
 goes on by being run again. Blobs stream from the file; damage never becomes a
-blob of the registry.`,
+blob of the registry. A delta needs its base beside it on the command line.`,
 		Example: `  bundle push cnstack-ce-1.1.0.tar.zst harbor.site/cnstack --key ci.pub
   bundle push cnstack-ce-1.1.0.tar.zst 127.0.0.1:5000 --insecure-skip-signature --dry-run`,
 		Args: cobra.MinimumNArgs(2),
@@ -60,8 +61,18 @@ blob of the registry.`,
 				return usageError{err}
 			}
 			var results []pushed
-			for _, path := range args[:len(args)-1] {
-				p, err := a.pushOne(cmd, &t, o, path, target)
+			bundles, done, err := a.openAll(cmd.Context(), &t, args[:len(args)-1])
+			defer done()
+			if err != nil {
+				return err
+			}
+			if !o.DryRun {
+				if err := t.remember(); err != nil {
+					return err
+				}
+			}
+			for _, b := range bundles {
+				p, err := a.pushOne(cmd, o, b, target)
 				if err != nil {
 					return err
 				}
@@ -85,18 +96,8 @@ blob of the registry.`,
 	return c
 }
 
-func (a *app) pushOne(cmd *cobra.Command, t *trust, o push.Options, path string, target push.Target) (*pushed, error) {
+func (a *app) pushOne(cmd *cobra.Command, o push.Options, b *archive.Reader, target push.Target) (*pushed, error) {
 	ctx := cmd.Context()
-	b, err := a.openTrusted(ctx, t, path)
-	if err != nil {
-		return nil, err
-	}
-	defer b.Close()
-	if !o.DryRun {
-		if err := t.remember(); err != nil {
-			return nil, err
-		}
-	}
 	var total int64
 	for _, blob := range b.Blobs() {
 		total += blob.Size
@@ -118,7 +119,7 @@ func (a *app) pushOne(cmd *cobra.Command, t *trust, o push.Options, path string,
 		return nil, err
 	}
 	p := &pushed{
-		Bundle: path, Target: target.String(), DryRun: o.DryRun, Items: []pushedItem{},
+		Bundle: b.Path(), Target: target.String(), DryRun: o.DryRun, Items: []pushedItem{},
 		Uploaded: res.Uploaded, Skipped: res.Skipped, Mounted: res.Mounted,
 		UploadedBytes: res.UploadedBytes, SkippedBytes: res.SkippedBytes,
 	}

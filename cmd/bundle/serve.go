@@ -27,27 +27,29 @@ func (a *app) serveCmd() *cobra.Command {
 		Long: `Run the registry straight out of the file: nothing is unpacked, and no blob is
 copied to disk. Images answer under the name they had upstream, with and without
 its host; containerd's ?ns= is understood. What leaves is checked against its
-digest, and a connection that would carry damage is cut.`,
+digest, and a connection that would carry damage is cut.
+
+A delta is served together with its base: name both, in any order.`,
 		Example: `  bundle serve cnstack-ce-1.1.0.tar.zst --key ci.pub
   bundle serve base.tar.zst apps.tar.zst --key ci.pub --addr 0.0.0.0:5000 --tls auto --htpasswd users
+  bundle serve cnstack-ce-1.1.0.tar.zst cnstack-ce-1.2.0-delta.tar.zst --key ci.pub
   bundle serve b.tar.zst --key ci.pub --addr 127.0.0.1:0 -o json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			var bundles []serve.Bundle
-			for _, path := range args {
-				r, err := a.openTrusted(ctx, &t, path)
-				if err != nil {
-					return err
-				}
-				defer r.Close()
-				bundles = append(bundles, serve.Bundle{Name: path, Content: serve.Archive(r)})
+			readers, done, err := a.openAll(ctx, &t, args)
+			defer done()
+			if err != nil {
+				return err
+			}
+			for _, r := range readers {
+				bundles = append(bundles, serve.Bundle{Name: r.Path(), Content: serve.Archive(r)})
 			}
 			if err := t.remember(); err != nil {
 				return err
 			}
 			var ca string
-			var err error
 			if o.TLS, ca, err = tlsConfig(tlsMode, tlsCert, tlsKey, dir, names); err != nil {
 				return err
 			}

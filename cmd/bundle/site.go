@@ -104,24 +104,18 @@ func readValues(p string, set map[string]string) error {
 // load opens bundles and reads the site. The caller closes the bundles by the
 // function it gets, also after an error.
 func (a *app) load(ctx context.Context, t *trust, s *siteFlags, paths []string) (*install.Job, func(), error) {
-	var bundles []*install.Bundle
-	done := func() {
-		for _, b := range bundles {
-			b.Reader.Close()
-		}
-	}
 	o, err := s.options()
+	if err != nil {
+		return nil, func() {}, err
+	}
+	readers, done, err := a.openAll(ctx, t, paths)
 	if err != nil {
 		return nil, done, err
 	}
-	for _, p := range paths {
-		r, err := a.openTrusted(ctx, t, p)
-		if err != nil {
-			return nil, done, err
-		}
+	var bundles []*install.Bundle
+	for _, r := range readers {
 		b, err := install.OpenBundle(r)
 		if err != nil {
-			r.Close()
 			return nil, done, err
 		}
 		bundles = append(bundles, b)

@@ -1,13 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"bundle/archive"
 	"bundle/verify"
 )
 
@@ -24,9 +25,13 @@ named by image, chart or file. Nothing is unpacked.
 
 BUNDLE - reads the file from standard input, once.
 
+A delta is verified together with its base: name both, in any order. Without it
+the exit code is 5, and every image, chart and file that is hit is named.
+
 Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 		Example: `  bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub
   ssh usb-host cat /media/usb/cnstack-ce-1.1.0.tar.zst | bundle verify - --key ci.pub
+  bundle verify cnstack-ce-1.1.0.tar.zst cnstack-ce-1.2.0-delta.tar.zst --key ci.pub
   bundle verify cnstack-ce-1.1.0.tar.zst --policy trust-policy.yaml --remember
   bundle verify cnstack-ce-1.1.0.tar.zst --insecure-skip-signature -o json`,
 		Args: cobra.MinimumNArgs(1),
@@ -41,22 +46,16 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 			if t.skip {
 				fmt.Fprintln(a.stderr, "warning: the signature is not checked; a good result says that the content is whole, not whose it is")
 			}
-			var reports []*verify.Report
-			var worst error
-			for _, path := range args {
-				report, err := a.verifyOne(ctx, path, o)
-				if report == nil {
-					return err
-				}
-				reports = append(reports, report)
-				worst = cmp.Or(worst, err)
+			reports, err := a.verifyFiles(ctx, args, o)
+			if reports == nil {
+				return err
 			}
-			if worst == nil && remember {
+			if err == nil && remember {
 				if err := t.remember(); err != nil {
 					return err
 				}
 			}
-			return a.printReports(reports, worst, t.given())
+			return a.printReports(reports, err, t.given())
 		},
 	}
 	t.flags(c)
@@ -66,21 +65,86 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 	return c
 }
 
-func (a *app) verifyOne(ctx context.Context, path string, o verify.Options) (*verify.Report, error) {
+// verifyFiles verifies files given in any order: a delta together with its
+// base, which then has no report of its own. Without reports the error is not
+// about a bundle; with them it is that of the worst.
+func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options) ([]*verify.Report, error) {
+	var readers []*archive.Reader
+	defer func() {
+		for _, r := range readers {
+			r.Close()
+		}
+	}()
+	// A file that cannot even be opened as a bundle is verified by itself.
+	var broken []string
+	for _, p := range paths {
+		if p == "-" {
+			broken = append(broken, p)
+			continue
+		}
+		r, err := openReader(p)
+		switch {
+		case err == nil:
+			readers = append(readers, r)
+		case errors.As(err, new(usageError)):
+			return nil, err
+		default:
+			broken = append(broken, p)
+		}
+	}
+	bundles := readers
+	if len(readers) > 1 {
+		bundles = verify.Gather(readers, func(r *archive.Reader) error {
+			if o.SkipSignature {
+				return nil
+			}
+			_, err := verify.Trust(ctx, r, o)
+			return err
+		}).Bundles
+	}
+	var reports []*verify.Report
+	var worst error
+	note := func(rep *verify.Report, err error) error {
+		if rep == nil {
+			return err
+		}
+		reports = append(reports, rep)
+		if worst == nil || !errors.Is(worst, verify.ErrDamaged) && errors.Is(err, verify.ErrDamaged) {
+			worst = err
+		}
+		return nil
+	}
+	for _, p := range paths {
+		if slices.Contains(broken, p) {
+			if err := note(a.verifyOne(func(o verify.Options) (*verify.Report, error) {
+				if p == "-" {
+					return verify.Stream(ctx, a.stdin, o)
+				}
+				return verify.Path(ctx, p, o)
+			}, o)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		i := slices.IndexFunc(bundles, func(r *archive.Reader) bool { return r.Path() == p })
+		if i < 0 {
+			continue // the base of another
+		}
+		if err := note(a.verifyOne(func(o verify.Options) (*verify.Report, error) { return verify.File(ctx, bundles[i], o) }, o)); err != nil {
+			return nil, err
+		}
+	}
+	return reports, worst
+}
+
+// verifyOne shows the progress of one verification.
+func (a *app) verifyOne(check func(verify.Options) (*verify.Report, error), o verify.Options) (*verify.Report, error) {
 	o.Progress = &verify.Progress{}
 	stop := a.startMeter("verify", "bytes", func() sample {
 		return sample{Done: o.Progress.Done(), Total: o.Progress.Total(), Item: o.Progress.Item()}
 	})
 	defer stop()
-	if path == "-" {
-		return verify.Stream(ctx, a.stdin, o)
-	}
-	if r, err := openReader(path); err == nil {
-		r.Close()
-	} else if errors.As(err, new(usageError)) {
-		return nil, err
-	}
-	return verify.Path(ctx, path, o)
+	return check(o)
 }
 
 func (a *app) printReports(reports []*verify.Report, worst error, asked bool) error {
@@ -119,6 +183,9 @@ func (a *app) printReport(r *verify.Report) {
 	}
 	if r.IndexDigest != "" {
 		fmt.Fprintf(a.stdout, "  index      %s\n", r.IndexDigest)
+	}
+	for _, file := range r.With {
+		fmt.Fprintf(a.stdout, "  with       %s\n", file)
 	}
 	fmt.Fprintf(a.stdout, "  signature  %s\n", r.Signature.Status)
 	for _, s := range r.Signature.Signers {

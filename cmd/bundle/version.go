@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"bundle/archive"
 )
 
 // version is set by the release build; see the Makefile.
@@ -15,7 +17,7 @@ var version = "dev"
 func (a *app) versionCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version of the tool and of the format it writes",
+		Short:   "Print the version of the tool and of the newest format it reads",
 		Example: "  bundle version\n  bundle version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -25,7 +27,7 @@ func (a *app) versionCmd() *cobra.Command {
 				Format   int    `json:"format"`
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
-			}{Version: version, Format: 1, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+			}{Version: version, Format: archive.FormatVersion, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {

@@ -22,8 +22,13 @@ type paths struct {
 	kubeletLogin                   string
 }
 
+const home = "/var/lib/bundle"
+
+// BundleFolder is where bundles lie on a server.
+const BundleFolder = home + "/bundles"
+
 func newPaths(root string) paths {
-	base := root + "/var/lib/bundle"
+	base := root + home
 	return paths{
 		root: root, base: base,
 		binary: base + "/bin/bundle", bundles: base + "/bundles", keys: base + "/keys",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -179,7 +180,7 @@ func (s *Site) stat(ctx context.Context, h host.Host, name string) (size int64, 
 func (s *Site) placeBundle(ctx context.Context, h host.Host, b Source, before *placement) (placed, string, error) {
 	p := placed{Name: b.Name, Version: b.Version, Index: b.Index, Size: b.Size, Policy: s.o.Policy.sum()}
 	p.Path = s.p.bundles + "/" + b.Index.Encoded() + ".tar.zst"
-	if h.Local() && s.o.InPlace {
+	if h.Local() && s.o.InPlace && b.Whole == nil {
 		name, err := inPlace(b.Path, s.p.base)
 		if err != nil {
 			return p, "", err
@@ -256,6 +257,9 @@ func inPlace(name, base string) (string, error) {
 
 // transfer copies a bundle to the host.
 func (s *Site) transfer(ctx context.Context, h host.Host, b Source, to string) (did string, err error) {
+	if b.Whole != nil {
+		return s.upload(ctx, h, b, b.Whole, to)
+	}
 	f, err := os.Open(b.Path)
 	if err != nil {
 		return "", &Error{Text: fmt.Sprintf("%s cannot be read: %v", b, err), Err: err}
@@ -271,6 +275,11 @@ func (s *Site) transfer(ctx context.Context, h host.Host, b Source, to string) (
 	if h.Local() {
 		return s.copyHere(ctx, h, b, info, to)
 	}
+	return s.upload(ctx, h, b, f, to)
+}
+
+// upload sends a bundle to the host.
+func (s *Site) upload(ctx context.Context, h host.Host, b Source, content io.ReaderAt, to string) (did string, err error) {
 	if err := s.room(ctx, h, b.Size-s.partial(ctx, h, to)); err != nil {
 		return "", err
 	}
@@ -279,7 +288,7 @@ func (s *Site) transfer(ctx context.Context, h host.Host, b Source, to string) (
 			s.o.Sent(h.Name(), n)
 		}
 	}
-	if err := h.Upload(ctx, to, 0o644, f, b.Size, sent); err != nil {
+	if err := h.Upload(ctx, to, 0o644, content, b.Size, sent); err != nil {
 		return "", wrapHost(ctx, h, "upload "+b.String(), err)
 	}
 	return fmt.Sprintf("uploaded (%s)", size(b.Size)), nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"net"
 	"net/netip"
 	"path"
@@ -98,6 +99,9 @@ type Source struct {
 	// Index is the digest of its index.json.
 	Index digest.Digest
 	Size  int64
+	// Whole is what to put on hosts in place of the file at Path, which is
+	// then only a part of it; nil where that is the whole bundle.
+	Whole io.ReaderAt
 }
 
 func (b Source) String() string { return bundleName(b.Name, b.Version) }
