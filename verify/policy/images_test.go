@@ -10,12 +10,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.yaml.in/yaml/v3"
 
 	"bundle/archive"
+	"bundle/internal/authority"
+	"bundle/verify"
 	"bundle/verify/sign"
 )
 
@@ -188,5 +191,69 @@ func TestImages(t *testing.T) {
 	s.entry(ocispec.Descriptor{Digest: other, Size: 1}, archive.KindAttached, "registry.corp/app")
 	if _, err := judge(t, p, nil).EvaluateContent(context.Background(), &s.index, s.read); err == nil || !strings.Contains(err.Error(), "registry.corp/app0:1") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Identities must count like keys, for bundles and for images, and be revoked
+// like keys.
+func TestIdentities(t *testing.T) {
+	const who1, issuer = "release@example.com", "https://issuer.example.com"
+	w, a := who{}, authority.New(t)
+	a.Stamps = true
+	past := time.Now().Add(-30 * time.Minute)
+	root := strings.ReplaceAll(string(a.TrustedRoot()), "\n", "")
+	text := w.text(t, 1, "ci", "  release: {identity: "+who1+", issuer: "+issuer+", trustedRoot: '"+root+"'}\n"+
+		"roles: {build: {signers: [ci, release]}}\nimages: [{match: [\"**\"], signers: [release]}]\n")
+	idx := index("shop", "1")
+	good := verify.Evidence{Name: "good", Data: a.Sign([]byte(idx), who1, issuer, past)}
+	for _, c := range []struct {
+		text string
+		by   verify.Evidence
+		want string
+	}{
+		{text, good, ""},
+		{text, verify.Evidence{Name: "eve", Data: a.Sign([]byte(idx), "eve@example.com", issuer, past)}, "was made by eve@example.com"},
+		{text, verify.Evidence{Name: "other", Data: a.Sign([]byte("other"), who1, issuer, past)}, "other signs another index"},
+		{text + "revoked: {identities: [" + who1 + "]}\n", good, "revoked: release"},
+	} {
+		j, err := parse(t, c.text).Judge(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := j.Evaluate(context.Background(), []byte(idx), []verify.Evidence{c.by})
+		if got := strings.Join(s.Reasons, "; "); (s.Status == verify.StatusVerified) != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s, %q; want %q", s.Status, got, c.want)
+		}
+	}
+	for want, sig := range map[string]func(d digest.Digest) []byte{
+		"": func(d digest.Digest) []byte {
+			return a.SignEnvelope(inTotoType, statementPayload(d, cosignPredicate), who1, issuer, past)
+		},
+		"missing: release": func(d digest.Digest) []byte {
+			return a.SignEnvelope(inTotoType, statementPayload(d, cosignPredicate), "eve@example.com", issuer, past)
+		},
+		"(missing: release)": func(d digest.Digest) []byte {
+			return a.SignEnvelope(inTotoType, statementPayload(d, "https://example.com/bad"), who1, issuer, past)
+		},
+		"signature it needs (missing: release)": func(digest.Digest) []byte {
+			return a.SignEnvelope(inTotoType, statementPayload(digest.FromString("other"), cosignPredicate), who1, issuer, past)
+		},
+	} {
+		s := newStore(t, w)
+		d := s.image("registry.corp/app:1")
+		layer := s.put(sig(d))
+		layer.MediaType = sign.MediaType
+		s.attach(d, false, layer)
+		j, err := parse(t, text).Judge(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reasons, err := j.EvaluateContent(context.Background(), &s.index, s.read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(reasons, "; "); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
