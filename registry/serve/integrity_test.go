@@ -287,6 +287,54 @@ func TestConcurrentFirstReads(t *testing.T) {
 	wg.Wait()
 }
 
+// Nodes of a cluster pull the same at the same time: the server hashes it for
+// the first and once for all others, and none of them gets the end of a blob
+// whose bytes are wrong.
+func TestReadersAtTheSameTimeShareTheCheck(t *testing.T) {
+	content := bulk(7, 6*chunkSize+1)
+	readers := func(f *fake, d digest.Digest) (*Server, []*reader) {
+		s := newServer(t, Options{}, f)
+		all := make([]*reader, 8)
+		one := make([]byte, 1)
+		for i := range all {
+			r, err := s.store.open(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = r.Close() })
+			if _, err := r.Read(one); err != nil || one[0] != content[0] {
+				t.Fatalf("reader %d: %v", i, err)
+			}
+			all[i] = r
+		}
+		return s, all
+	}
+	f, d := oneLayer(t, content)
+	s, all := readers(f, d)
+	// The first goes away in the middle: the others do without.
+	_ = all[0].Close()
+	for i, r := range all[1:] {
+		if rest, err := io.ReadAll(r); err != nil || !bytes.Equal(rest, content[1:]) {
+			t.Errorf("reader %d: %d bytes, %v", i+1, len(rest), err)
+		}
+	}
+	if n := s.store.verified.Load(); n != 1 {
+		t.Errorf("the blob was hashed %d times", n)
+	}
+	if s.store.state(d).hashing.Load() {
+		t.Error("somebody is still taken to be hashing")
+	}
+
+	f, d = oneLayer(t, content)
+	f.spoil(d, 3*chunkSize)
+	_, all = readers(f, d)
+	for i, r := range all {
+		if rest, err := io.ReadAll(r); !errors.Is(err, ErrDamaged) || len(rest) >= len(content)-1 {
+			t.Errorf("reader %d of a damaged blob: %d bytes, %v", i, len(rest), err)
+		}
+	}
+}
+
 func TestSecondBundleStandsInForADamagedOne(t *testing.T) {
 	content := bulk(8, 3*chunkSize)
 	a, d := oneLayer(t, content)

@@ -15,8 +15,10 @@ var errWhence = errors.New("seek before the start of a blob")
 // reader gives out the bytes of one blob and never the last of them unchecked.
 //
 // Read from its start, a blob that nobody has read yet gets its SHA-256 on the
-// way, and the last chunk is held back until that is right. Read from anywhere
-// else, it is checked as a whole first. Once checked, a blob is read chunk by
+// way, and the last chunk is held back until that is right. Where somebody else
+// is about that already, the blob is checked once for all of them meanwhile: a
+// cluster's nodes ask for the same at the same time. Read from anywhere else, it
+// is checked as a whole first. Once checked, a blob is read chunk by
 // chunk against the cheap hashes that the check left behind, so a file that
 // changes underneath is noticed whichever part is read.
 //
@@ -31,6 +33,7 @@ type reader struct {
 
 	sources []source
 	sum     *sum          // while on the way through an unchecked blob
+	leads   bool          // sum has the SHA-256, and the others rely on it or on a check
 	hashing chan struct{} // closed when the last chunk given out is in sum
 	buf     *[]byte
 	chunk   []byte // checked bytes of the chunk that covers off, from its start
@@ -107,6 +110,7 @@ func (r *reader) settle() {
 
 func (r *reader) fail(err error) {
 	r.settle()
+	r.drop()
 	if r.buf != nil {
 		r.s.buffers.Put(r.buf)
 		r.buf, r.chunk = nil, nil
@@ -165,12 +169,20 @@ func (r *reader) fillChunk() error {
 	}
 	if r.sum == nil && r.off == 0 {
 		r.sum = newSum(r.size)
+		if r.leads = r.st.hashing.CompareAndSwap(false, true); !r.leads {
+			r.sum.sha = nil
+			r.s.check(r.d, r.st, r.size)
+		}
 	}
 	if r.sum != nil && i == len(r.sum.chunks) {
-		return r.fillFirst()
+		if r.leads || r.at+int64(len(r.chunk)) < r.size {
+			return r.fillFirst()
+		}
+		// The last chunk of a blob that somebody else checks.
+	} else {
+		// Somewhere in the middle of a blob that nobody has checked.
+		r.drop()
 	}
-	// Somewhere in the middle of a blob that nobody has checked.
-	r.sum = nil
 	ctx := r.ctx
 	if ctx == nil {
 		ctx = context.Background()
@@ -183,6 +195,15 @@ func (r *reader) fillChunk() error {
 		return fmt.Errorf("%s: %w: it changes while it is read", r.d, ErrDamaged)
 	}
 	return r.fillChecked(*sums, i)
+}
+
+// drop ends the way through an unchecked blob.
+func (r *reader) drop() {
+	r.sum = nil
+	if r.leads {
+		r.leads = false
+		r.st.hashing.Store(false)
+	}
 }
 
 // fillFirst reads the next chunk of a blob that is being checked on its way
@@ -207,7 +228,7 @@ func (r *reader) fillFirst() error {
 		return r.s.damage(r.d, r.st, src, fmt.Errorf("%w: its SHA-256 is %s", ErrDamaged, r.sum.digest()))
 	}
 	r.s.accept(r.st, src, r.sum.chunks)
-	r.sum = nil
+	r.drop()
 	return nil
 }
 
@@ -220,7 +241,7 @@ func (r *reader) fillChecked(sums []uint64, i int) error {
 		if !slices.Equal(r.sum.chunks, sums[:len(r.sum.chunks)]) {
 			return r.s.damage(r.d, r.st, r.sources[0], fmt.Errorf("%w: it changed while it was read", ErrDamaged))
 		}
-		r.sum = nil
+		r.drop()
 	}
 	var first error
 	for k, src := range r.sources {

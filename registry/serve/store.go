@@ -89,6 +89,8 @@ type state struct {
 	// sums are the keyed hashes of the chunks of a blob whose SHA-256 was
 	// right; nil until then. 8 bytes per MiB.
 	sums atomic.Pointer[[]uint64]
+	// hashing is set while a reader makes the SHA-256 on its way.
+	hashing atomic.Bool
 
 	mu     sync.Mutex
 	flight *flight
@@ -192,30 +194,38 @@ func (s *store) verify(ctx context.Context, d digest.Digest) error {
 	if st.sums.Load() != nil {
 		return nil
 	}
-	st.mu.Lock()
-	f := st.flight
-	if f == nil {
-		f = &flight{done: make(chan struct{})}
-		st.flight = f
-		// Not bound to this caller: others may be waiting for the answer, and
-		// the next one will want it too.
-		go func() {
-			s.checks <- struct{}{}
-			f.err = s.verifySources(d, st, size)
-			<-s.checks
-			st.mu.Lock()
-			st.flight = nil
-			st.mu.Unlock()
-			close(f.done)
-		}()
-	}
-	st.mu.Unlock()
+	f := s.check(d, st, size)
 	select {
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// check begins to check a whole blob, unless that is under way.
+func (s *store) check(d digest.Digest, st *state, size int64) *flight {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.flight != nil {
+		return st.flight
+	}
+	f := &flight{done: make(chan struct{})}
+	st.flight = f
+	// Not bound to any caller: others may be waiting for the answer, and the
+	// next one will want it too.
+	go func() {
+		s.checks <- struct{}{}
+		if st.sums.Load() == nil {
+			f.err = s.verifySources(d, st, size)
+		}
+		<-s.checks
+		st.mu.Lock()
+		st.flight = nil
+		st.mu.Unlock()
+		close(f.done)
+	}()
+	return f
 }
 
 func (s *store) verifySources(d digest.Digest, st *state, size int64) error {
