@@ -22,6 +22,25 @@ func indexError(class error, format string, a ...any) *Error {
 	return &Error{Class: class, Member: nameIndex, Reason: fmt.Sprintf(format, a...)}
 }
 
+// isCompact tells whether JSON has no white space between its tokens.
+func isCompact(data []byte) bool {
+	inString, escaped := false, false
+	for _, c := range data {
+		switch {
+		case escaped:
+			escaped = false
+		case inString:
+			escaped = c == '\\'
+			inString = c != '"'
+		case c == '"':
+			inString = true
+		case c <= ' ':
+			return false
+		}
+	}
+	return true
+}
+
 // parseIndex reads index.json and checks what the format says about it.
 func parseIndex(data []byte) (*parsedIndex, error) {
 	// An honest descriptor needs some hundred bytes. Refuse the other kind
@@ -32,6 +51,9 @@ func parseIndex(data []byte) (*parsedIndex, error) {
 	var p parsedIndex
 	if err := json.Unmarshal(data, &p.index); err != nil {
 		return nil, indexError(ErrDamaged, "it is not an OCI image index: %v", err)
+	}
+	if !isCompact(data) {
+		return nil, indexError(ErrDamaged, "its JSON is not compact")
 	}
 	a := p.index.Annotations
 	format, err := strconv.Atoi(a[AnnotationFormat])

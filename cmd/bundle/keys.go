@@ -6,8 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"path/filepath"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -213,25 +214,54 @@ func signStatement(ctx context.Context, signer *sign.Signer, path string) ([]byt
 	return sig, err
 }
 
-// writeNew writes a small file that must not be there yet.
+// writeNew writes a small file that must not be there yet, whole or not at all.
+// One that is there with the same content is left by a run that was killed.
 func writeNew(path string, data []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, os.ErrExist) {
-		return usagef("%s is there already; remove it or choose another name", path)
-	}
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
-			os.Remove(path)
+		if e := os.Remove(f.Name()); err == nil && !errors.Is(e, os.ErrNotExist) {
+			err = e
 		}
 	}()
-	if _, err := io.Copy(f, bytes.NewReader(data)); err != nil {
+	err = f.Chmod(0o644)
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return f.Sync()
+	// A link, unlike a rename, fails if the name is taken.
+	switch err = os.Link(f.Name(), path); {
+	case errors.Is(err, os.ErrExist):
+		if have, e := readLimited(path, int64(len(data))); e != nil || !bytes.Equal(have, data) {
+			return usagef("%s is there already; remove it or choose another name", path)
+		}
+	case err != nil: // file systems such as FAT know no links
+		if _, e := os.Lstat(path); e == nil {
+			return usagef("%s is there already; remove it or choose another name", path)
+		}
+		if err = os.Rename(f.Name(), path); err != nil {
+			return err
+		}
+	}
+	return syncFolder(dir)
+}
+
+// syncFolder brings the names in a folder to disk, where the system can.
+func syncFolder(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

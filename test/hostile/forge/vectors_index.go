@@ -37,6 +37,8 @@ func indexVectors() []Vector {
 		{Name: "index-objects", Rule: "index.json is an OCI image index: descriptors of three bytes", Exit: damaged, edit: text(func(p []byte) []byte {
 			return bytes.Replace(p, []byte(`"manifests":[`), []byte(`"manifests":[`+strings.Repeat("{},", 300000)), 1)
 		})},
+		{Name: "index-spaces", Rule: "index.json is compact JSON", Exit: damaged, edit: replace(`,"mediaType"`, `, "mediaType"`)},
+		{Name: "index-newline", Rule: "index.json is compact JSON: a line end behind it", Exit: damaged, edit: text(func(p []byte) []byte { return append(p, '\n') })},
 		{Name: "index-schema-version", Rule: "schemaVersion is 2", Exit: damaged, edit: index(func(i *Index) { i.SchemaVersion = 1 })},
 		{Name: "index-media-type", Rule: "mediaType is that of an OCI index: Docker's", Exit: damaged, edit: index(func(i *Index) { i.MediaType = "application/vnd.docker.distribution.manifest.list.v2+json" })},
 		{Name: "index-media-type-none", Rule: "mediaType is there", Exit: damaged, edit: index(func(i *Index) { i.MediaType = "" })},
