@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -276,7 +275,7 @@ func (r *Reader) Attach(others ...*Reader) (used []*Reader) {
 				continue
 			}
 			// Better one that stores it as it is stored in the whole file.
-			same := m.packed == b.Packed && slices.Equal(m.frames, b.Frames)
+			same := sameStorage(&m, &member{size: b.Size, packed: b.Packed, frames: b.Frames})
 			if r.attached[b.Digest] == nil || same {
 				r.attached[b.Digest] = o
 			}
@@ -294,13 +293,19 @@ func (r *Reader) Attach(others ...*Reader) (used []*Reader) {
 }
 
 // Uses tells whether r takes the blob from that file.
-func (r *Reader) Uses(part *Reader, d digest.Digest) bool { return r.attached[d] == part }
+func (r *Reader) Uses(part *Reader, d digest.Digest) bool {
+	return r.attached[d] == part || r.over[d] == part
+}
 
 // Parts are the readers that blobs are taken from, besides r itself.
 func (r *Reader) Parts() []*Reader { return r.parts }
 
 // holder finds who has a blob, and where it lies there.
 func (r *Reader) holder(d digest.Digest) (*Reader, member, error) {
+	if o := r.over[d]; o != nil {
+		m, err := o.own(d)
+		return o, m, err
+	}
 	m, err := r.own(d)
 	if err == nil {
 		return r, m, nil
@@ -365,32 +370,18 @@ func (r *Reader) Whole() (*io.SectionReader, error) {
 	if r.geo == nil {
 		return nil, ErrNotLoaded
 	}
-	if r.geo.part == nil {
+	if r.geo.part == nil && len(r.over) == 0 {
 		return io.NewSectionReader(r.ra, 0, r.size), nil
 	}
 	g, err := newGeometry(int64(len(r.indexBytes)), r.dockerSize(), r.geo.layout.digest, r.geo.layout.size, r.geo.blobs, nil)
 	if err != nil {
 		return nil, err
 	}
-	// All up to the end of the layout is the same in both.
-	s := spliced{{0, g.layout.end(), r.ra, 0}}
-	for i := range g.blobs {
-		m := g.blob(i)
-		from, have, err := r.holder(m.digest)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
-		}
-		if have.size != m.size || have.packed != m.packed || !slices.Equal(have.frames, m.frames) {
-			return nil, fmt.Errorf("%w: %s stores blob %s in another way", ErrAbsent, from.path, m.digest)
-		}
-		s = append(s, extent{m.pos, m.encodedLen(), from.ra, have.pos})
-	}
-	var tail bytes.Buffer
-	if err := g.writeTail(&tail, r.tail.signatures, func(*member) {}); err != nil {
+	layout, err := r.ReadBlob(r.geo.layout.digest, MaxLayoutSize)
+	if err != nil {
 		return nil, err
 	}
-	s = append(s, extent{g.end, int64(tail.Len()), bytes.NewReader(tail.Bytes()), 0})
-	return io.NewSectionReader(s, 0, g.end+int64(tail.Len())), nil
+	return r.splice(g, r.indexBytes, r.docker, layout, r.tail.signatures, nil)
 }
 
 func (r *Reader) dockerSize() int64 {

@@ -35,6 +35,7 @@ const (
 	KindImage    = "image"
 	KindChart    = "chart"
 	KindAttached = "attached"
+	KindPatch    = "patch"
 )
 
 // FormatVersion is the newest version of the format that this package reads.

@@ -23,6 +23,12 @@ func merge(ctx context.Context, fs fsys, r *Reader, path string, add func(n int)
 	if err != nil {
 		return 0, err
 	}
+	return writeChecked(ctx, fs, whole, path, add)
+}
+
+// writeChecked writes a file that is in the form of a bundle, and gives it its
+// name when every byte was checked and is on disk.
+func writeChecked(ctx context.Context, fs fsys, whole *io.SectionReader, path string, add func(n int)) (size int64, err error) {
 	name := path + mergeSuffix
 	f, err := fs.open(name, true)
 	if err != nil {

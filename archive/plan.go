@@ -62,7 +62,11 @@ func newPlan(index ocispec.Index, blobs []Blob, dockerManifest []byte, delta *De
 		Size:        int64(len(p.layout)),
 		Annotations: map[string]string{AnnotationKind: KindLayout},
 	}
+	version := formatFirst
 	for _, m := range index.Manifests {
+		if m.MediaType == MediaTypePatch {
+			version = formatDelta
+		}
 		if m.MediaType == MediaTypeLayout || m.Annotations[AnnotationKind] == KindLayout {
 			return nil, fmt.Errorf("the index lists a layout already: %s", m.Digest)
 		}
@@ -74,7 +78,6 @@ func newPlan(index ocispec.Index, blobs []Blob, dockerManifest []byte, delta *De
 	if index.Annotations == nil {
 		index.Annotations = map[string]string{}
 	}
-	version := formatFirst
 	delete(index.Annotations, AnnotationDelta)
 	var part *deltaPart
 	if delta != nil {

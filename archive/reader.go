@@ -33,6 +33,7 @@ type Reader struct {
 
 	// Set by Attach.
 	attached map[digest.Digest]*Reader
+	over     map[digest.Digest]*Reader // set by Overlay
 	parts    []*Reader
 }
 

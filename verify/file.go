@@ -218,6 +218,7 @@ func (r *Report) conclude(s *survey) {
 	if index := s.held.Index(); index != nil && len(index.Manifests) > 0 {
 		layout = index.Manifests[0].Digest
 	}
+	r.noteWant(&s.problems, layout)
 	r.Content.Problems, r.Content.Omitted = s.problems.finish(s.object, layout)
 	r.Content.Status = statusOf(r.Content.Problems)
 	r.OK = r.Signature.trusted() && r.Content.Status == ContentWhole

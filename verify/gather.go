@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -64,6 +65,15 @@ func Gather(readers []*archive.Reader, trust func(*archive.Reader) error) *Gathe
 		}
 		load(r)
 	}
+	// A patch has no signature, and needs none as long as it is only a store
+	// of what a bundle here knows by its digest.
+	patches := map[*archive.Reader]bool{}
+	for _, r := range readers {
+		if (loaded[r] || loadPatch(r)) && overlay(r, readers, loaded) {
+			patches[r] = true
+			delete(g.Refused, r)
+		}
+	}
 	for more := true; more; {
 		more = false
 		for _, r := range readers {
@@ -77,6 +87,7 @@ func Gather(readers []*archive.Reader, trust func(*archive.Reader) error) *Gathe
 	var stores, others []*archive.Reader // bases, and what may serve as one
 	for _, r := range readers {
 		switch {
+		case patches[r]:
 		case loaded[r] && named[r.IndexDigest()]:
 			stores = append(stores, r)
 		case loaded[r]:
@@ -102,11 +113,36 @@ func Gather(readers []*archive.Reader, trust func(*archive.Reader) error) *Gathe
 	}
 	for _, r := range readers {
 		// A base that is damaged stands for itself: whoever needs it lacks it.
-		if !named[r.IndexDigest()] && !used[r] || !loaded[r] {
+		if !patches[r] && (!loaded[r] || !named[r.IndexDigest()] && !used[r]) {
 			g.Bundles = append(g.Bundles, r)
 		}
 	}
 	return g
+}
+
+// loadPatch loads a file if it is a patch.
+func loadPatch(r *archive.Reader) bool {
+	if !bytes.Contains(r.IndexBytes(), []byte(archive.MediaTypePatch)) || r.Load() != nil {
+		return false
+	}
+	p, err := r.Patch()
+	return err == nil && p != nil
+}
+
+// overlay puts a patch over the bundle that it is for. It tells whether r is
+// one.
+func overlay(r *archive.Reader, readers []*archive.Reader, loaded map[*archive.Reader]bool) bool {
+	p, err := r.Patch()
+	if err != nil || p == nil {
+		return false
+	}
+	for _, o := range readers {
+		if loaded[o] && o != r && o.IndexDigest() == p.Index {
+			o.Overlay(r)
+			return true
+		}
+	}
+	return false
 }
 
 // lean notes what the file leans on and does not have.

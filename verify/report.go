@@ -24,6 +24,9 @@ type Report struct {
 	IndexDigest digest.Digest `json:"indexDigest"`
 	Signature   Signature     `json:"signature"`
 	Content     Content       `json:"content"`
+
+	want    *Want
+	wantAll bool
 }
 
 // Status says what the signatures are worth.

@@ -92,6 +92,10 @@ type entry struct {
 func (s *survey) conduct(ctx context.Context) error {
 	s.names = nameBook{}
 	s.lean()
+	if archive.IsPatch(s.held.Index()) {
+		// It holds parts of a bundle, and its layout says which.
+		return nil
+	}
 	s.images, s.charts = map[string]*entry{}, map[string]*entry{}
 	s.attached, s.files = map[digest.Digest]bool{}, map[digest.Digest]string{}
 	var fatal error

@@ -33,7 +33,7 @@ const rootLong = `bundle packs image lists, Helm charts and a Kubefile context i
 there is no network.
 
 Connected side:  bundle keygen · bundle build · bundle sign
-Either side:     bundle verify · inspect · images · charts · files · steps · why · diff · extract · merge · inventory · explain
+Either side:     bundle verify · inspect · images · charts · files · steps · why · diff · extract · merge · inventory · patch · explain
 Target side:     bundle serve · push · plan · preflight · rehearse · install · status · check · clean
 
 Exit codes:
@@ -101,7 +101,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.buildCmd(), a.keygenCmd(), a.signCmd(),
 		a.verifyCmd(), a.inspectCmd(), a.imagesCmd(), a.chartsCmd(), a.filesCmd(), a.stepsCmd(),
-		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(),
+		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(), a.patchCmd(),
 		a.serveCmd(), a.pushCmd(),
 		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(),
 		a.nodeCmd(), a.explainCmd(), a.versionCmd(), a.docsCmd(),

@@ -15,6 +15,7 @@ import (
 func (a *app) verifyCmd() *cobra.Command {
 	var t trust
 	var jobs int
+	var want string
 	var remember bool
 	c := &cobra.Command{
 		Use:   "verify BUNDLE...",
@@ -33,6 +34,7 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
   ssh usb-host cat /media/usb/cnstack-ce-1.1.0.tar.zst | bundle verify - --key ci.pub
   bundle verify cnstack-ce-1.1.0.tar.zst cnstack-ce-1.2.0-delta.tar.zst --key ci.pub
   bundle verify cnstack-ce-1.1.0.tar.zst --policy trust-policy.yaml --remember
+  bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub --want damaged.json
   bundle verify cnstack-ce-1.1.0.tar.zst --insecure-skip-signature -o json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,6 +52,11 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 			if reports == nil {
 				return err
 			}
+			if want != "" {
+				if err := a.writeWant(reports, want); err != nil {
+					return err
+				}
+			}
 			if err == nil && remember {
 				if err := t.remember(); err != nil {
 					return err
@@ -61,8 +68,34 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 	t.flags(c)
 	c.Flags().BoolVar(&remember, "remember", false, "with --policy: accept nothing older here from now on (push, serve and install always do)")
 	c.Flags().IntVar(&jobs, "jobs", 0, "blobs hashed at once (default: one for each CPU)")
+	c.Flags().StringVar(&want, "want", "", "write what is damaged or missing to this file, for bundle patch")
 	a.outputFlag(c, "text", "json")
 	return c
+}
+
+// writeWant writes what bundle patch shall send; no file where nothing has to
+// be sent.
+func (a *app) writeWant(reports []*verify.Report, path string) error {
+	if len(reports) != 1 {
+		return usagef("--want is about one bundle, and %d were given", len(reports))
+	}
+	w, err := reports[0].Want()
+	if err != nil {
+		return err
+	}
+	if w == nil {
+		fmt.Fprintf(a.stderr, "%s was not written: there is nothing to send\n", path)
+		return nil
+	}
+	data, err := w.Encode()
+	if err != nil {
+		return err
+	}
+	if err := archive.WriteFile(path, data); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "%s lists %d damaged or missing blobs; at the source: bundle patch BUNDLE --want %s -o PATCH\n", path, len(w.Blobs), path)
+	return nil
 }
 
 // verifyFiles verifies files given in any order: a delta together with its
