@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ func (a *app) buildCmd() *cobra.Command {
 		mirrors, buildArgs []string
 		key                string
 		unsigned, dryRun   bool
+		failOnSecret       bool
 		asJSON             bool
 	)
 	c := &cobra.Command{
@@ -75,6 +77,9 @@ command is run again.`,
 				return err
 			}
 			defer b.Close()
+			if err := a.tellSecrets(ctx, b, failOnSecret); err != nil {
+				return err
+			}
 			if dryRun {
 				return a.printDryRun(b, asJSON)
 			}
@@ -131,6 +136,7 @@ command is run again.`,
 	f.BoolVar(&unsigned, "unsigned", false, "do not sign")
 	f.BoolVar(&o.Compact, "compact", false, "pack layers that are not compressed: a smaller file for more CPU")
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "a reference that charts need and no list names is a warning, not exit 5")
+	f.BoolVar(&failOnSecret, "fail-on-secret", false, "a private key or password in the files or charts is exit 5, not a warning")
 	f.BoolVar(&o.Discover, "discover", false, "add the images that charts need to the bundle (on where nothing is listed)")
 	f.StringVar(&o.Cache, "cache", "", "folder that keeps fetched blobs for later builds (a second copy on disk; default: none)")
 	f.IntVar(&o.Jobs, "jobs", 8, "downloads at once")
@@ -139,6 +145,22 @@ command is run again.`,
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	c.MarkFlagsMutuallyExclusive("unsigned", "key")
 	return c
+}
+
+// tellSecrets says where private keys and passwords would be packed. It never
+// says what they are.
+func (a *app) tellSecrets(ctx context.Context, b *pack.Build, fail bool) error {
+	found, err := b.Secrets(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range found {
+		fmt.Fprintf(a.stderr, "warning: %s would be in the bundle for everybody to read\n", s)
+	}
+	if fail {
+		return pack.SecretsError(found)
+	}
+	return nil
 }
 
 // pairs reads repeated A=B flags.
