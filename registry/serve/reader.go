@@ -169,10 +169,14 @@ func (r *reader) fillChunk() error {
 	}
 	if r.sum == nil && r.off == 0 {
 		r.sum = newSum(r.size)
-		if r.leads = r.st.hashing.CompareAndSwap(false, true); !r.leads {
+		if r.leads = !r.st.checking() && r.st.hashing.CompareAndSwap(false, true); !r.leads {
 			r.sum.sha = nil
 			r.s.check(r.d, r.st, r.size)
 		}
+	}
+	if r.leads && r.at < r.size/2 && r.st.checking() {
+		// Others came, and the check for them will be through before us.
+		r.follow()
 	}
 	if r.sum != nil && i == len(r.sum.chunks) {
 		if r.leads || r.at+int64(len(r.chunk)) < r.size {
@@ -197,13 +201,18 @@ func (r *reader) fillChunk() error {
 	return r.fillChecked(*sums, i)
 }
 
-// drop ends the way through an unchecked blob.
-func (r *reader) drop() {
-	r.sum = nil
+// follow leaves the SHA-256 to somebody else.
+func (r *reader) follow() {
 	if r.leads {
-		r.leads = false
+		r.leads, r.sum.sha = false, nil
 		r.st.hashing.Store(false)
 	}
+}
+
+// drop ends the way through an unchecked blob.
+func (r *reader) drop() {
+	r.follow()
+	r.sum = nil
 }
 
 // fillFirst reads the next chunk of a blob that is being checked on its way

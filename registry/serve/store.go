@@ -183,6 +183,13 @@ func (st *state) setBad(i int, bad bool) {
 	st.bad[i] = true
 }
 
+// checking tells whether the whole blob is being checked.
+func (st *state) checking() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.flight != nil
+}
+
 // verify reads the whole blob and checks its SHA-256, unless that was done
 // before. Callers that come while it is under way wait for the same answer.
 func (s *store) verify(ctx context.Context, d digest.Digest) error {

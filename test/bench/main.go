@@ -44,15 +44,16 @@ func main() {
 	images := flag.Int("images", 16, "how many images")
 	layer := flag.Int64("layer-bytes", 16<<20, "size of the layer that each image has for itself")
 	runs := flag.Int("runs", 1, "how often each job runs; the median counts")
+	only := flag.String("only", "", "comma-separated jobs to run besides save: verify, first, pull, push (default: all)")
 	dir := flag.String("dir", "", "folder for scratch files (default: a temporary one)")
 	flag.Parse()
-	if err := run(*dir, *images, *layer, *runs); err != nil {
+	if err := run(*dir, *only, *images, *layer, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string, images int, layer int64, runs int) (err error) {
+func run(dir, only string, images int, layer int64, runs int) (err error) {
 	for _, tool := range []string{"crane", "skopeo", "tar", "registry"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is not installed: run make bench, which gets it", tool)
@@ -71,8 +72,15 @@ func run(dir string, images int, layer int64, runs int) (err error) {
 		return err
 	}
 	defer stop()
-	for _, job := range []func(int) error{b.save, b.verify, b.firstPull, b.pullAll, b.push} {
-		if err := job(runs); err != nil {
+	for _, job := range []struct {
+		name string
+		run  func(int) error
+	}{{"save", b.save}, {"verify", b.verify}, {"first", b.firstPull}, {"pull", b.pullAll}, {"push", b.push}} {
+		// What save makes, all others use.
+		if only != "" && job.name != "save" && !slices.Contains(strings.Split(only, ","), job.name) {
+			continue
+		}
+		if err := job.run(runs); err != nil {
 			return err
 		}
 	}
