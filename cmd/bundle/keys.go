@@ -95,21 +95,26 @@ func (a *app) loadSigner(ctx context.Context, keyref string) (*sign.Signer, erro
 }
 
 func (a *app) keygenCmd() *cobra.Command {
-	var prefix string
+	var prefix, kind string
 	var force bool
 	c := &cobra.Command{
 		Use:   "keygen",
 		Short: "Make a key pair to sign bundles with",
 		Long: `Make a key pair: PREFIX.key, encrypted with a password, and PREFIX.pub, which
-travels to the site on a way of its own. Both are what cosign makes and reads.`,
-		Example: "  bundle keygen -o ci\n  BUNDLE_PASSWORD=… bundle keygen -o ci",
+travels to the site on a way of its own. Both are what cosign makes and reads,
+but for keys of --type sm2 (SM2 with SM3), which cosign does not know.`,
+		Example: "  bundle keygen -o ci\n  BUNDLE_PASSWORD=… bundle keygen -o ci\n  bundle keygen -o ci-sm2 --type sm2",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			generate, ok := map[string]func([]byte) ([]byte, []byte, error){"ecdsa-p256": sign.GenerateKey, "sm2": sign.GenerateSM2}[kind]
+			if !ok {
+				return usagef("--type %q is not one of ecdsa-p256, sm2", kind)
+			}
 			password, err := a.newPassword()
 			if err != nil {
 				return err
 			}
-			private, public, err := sign.GenerateKey(password)
+			private, public, err := generate(password)
 			if err != nil {
 				return err
 			}
@@ -123,6 +128,7 @@ travels to the site on a way of its own. Both are what cosign makes and reads.`,
 		},
 	}
 	c.Flags().StringVarP(&prefix, "output", "o", "bundle", "PREFIX of the two files")
+	c.Flags().StringVar(&kind, "type", "ecdsa-p256", "ecdsa-p256|sm2")
 	c.Flags().BoolVar(&force, "force", false, "overwrite keys that are there")
 	return c
 }

@@ -32,6 +32,9 @@ func FuzzSignature(f *testing.F) {
 				t.Fatalf("canonical form is not stable: %v\n%q\n%q", err, data, canonical)
 			}
 		}
+		if e, err := ParseEnvelope(data); err == nil && e.VerifyWith(key) == nil {
+			t.Fatalf("a forged envelope verifies: %q", data)
+		}
 		m, err := ParseMessage(data)
 		if err != nil {
 			return
@@ -47,6 +50,8 @@ func FuzzKey(f *testing.F) {
 	for _, name := range append(cosignKeys, "empty") {
 		f.Add(read(f, "cosign-"+name+".pub"))
 	}
+	f.Add(read(f, "openssl-sm2.pub"))
+	f.Add(read(f, "openssl-sm2.key"))
 	f.Add([]byte("-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n"))
 	f.Add([]byte("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\ne30=\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

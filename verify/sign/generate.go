@@ -1,6 +1,7 @@
 package sign
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -35,6 +36,25 @@ func GenerateKey(password []byte) (private, public []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("no key can be made: %w", err)
 	}
+	return keyPair(key, der, password)
+}
+
+// GenerateSM2 makes an SM2 key pair in the same form. cosign reads neither half
+// of it.
+func GenerateSM2(password []byte) (private, public []byte, err error) {
+	key, err := sm2Scheme{}.generate()
+	if err != nil {
+		return nil, nil, fmt.Errorf("no key can be made: %w", err)
+	}
+	der, err := sm2Scheme{}.marshalPrivate(key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("no key can be made: %w", err)
+	}
+	return keyPair(key, der, password)
+}
+
+// keyPair encrypts a private key and gives it with its public half.
+func keyPair(key crypto.Signer, der, password []byte) (private, public []byte, err error) {
 	defer clear(der)
 	box, err := encrypted.Encrypt(der, password)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -95,9 +96,9 @@ func parsePrivateKey(ctx context.Context, name string, data []byte, o LoadOption
 		if der, err = decrypt(ctx, name, der, o); err != nil {
 			return nil, err
 		}
-		key, err = x509.ParsePKCS8PrivateKey(der)
+		key, err = parsePKCS8(der)
 	case "PRIVATE KEY":
-		key, err = x509.ParsePKCS8PrivateKey(der)
+		key, err = parsePKCS8(der)
 	case "EC PRIVATE KEY":
 		key, err = x509.ParseECPrivateKey(der)
 	case "RSA PRIVATE KEY":
@@ -109,6 +110,9 @@ func parsePrivateKey(ctx context.Context, name string, data []byte, o LoadOption
 		// The parser's own words may quote key bytes; they stay out.
 		return nil, &fault{class: ErrKey, text: name + " holds a private key that cannot be read; it is damaged or of an unknown kind"}
 	}
+	if signer, ok := key.(crypto.Signer); ok && schemeOf(key) != nil {
+		return signer, nil
+	}
 	switch k := key.(type) {
 	case *ecdsa.PrivateKey:
 		return k, nil
@@ -117,7 +121,15 @@ func parsePrivateKey(ctx context.Context, name string, data []byte, o LoadOption
 	case *rsa.PrivateKey:
 		return k, nil
 	}
-	return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds a key of type %T; ECDSA, Ed25519 and RSA are supported", name, key)}
+	return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds a key of type %T; ECDSA, Ed25519, RSA and SM2 are supported", name, key)}
+}
+
+func parsePKCS8(der []byte) (any, error) {
+	key, err := parseScheme(func(s scheme) (crypto.Signer, error) { return s.parsePrivate(der) })
+	if errors.Is(err, errOtherScheme) {
+		return x509.ParsePKCS8PrivateKey(der)
+	}
+	return key, err
 }
 
 func decrypt(ctx context.Context, name string, box []byte, o LoadOptions) ([]byte, error) {

@@ -43,9 +43,16 @@ type PublicKey struct {
 	name string
 }
 
-// NewPublicKey takes an ECDSA (P-256, P-384, P-521), Ed25519 or RSA (2048 to
-// 8192 bits) public key. name says where it came from. Errors wrap [ErrKey].
+// NewPublicKey takes an ECDSA (P-256, P-384, P-521), Ed25519, RSA (2048 to
+// 8192 bits) or SM2 public key. name says where it came from. Errors wrap [ErrKey].
 func NewPublicKey(name string, key crypto.PublicKey) (*PublicKey, error) {
+	if s := schemeOf(key); s != nil {
+		der, err := s.marshalPublic(key)
+		if err != nil {
+			return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds a public key that cannot be encoded: %v", name, err), cause: err}
+		}
+		return &PublicKey{key: key, der: der, sum: sha256.Sum256(der), name: name}, nil
+	}
 	switch k := key.(type) {
 	case *ecdsa.PublicKey:
 		switch k.Curve {
@@ -59,7 +66,7 @@ func NewPublicKey(name string, key crypto.PublicKey) (*PublicKey, error) {
 			return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds an RSA key of %d bits; %d to %d are supported", name, n, minRSABits, maxRSABits)}
 		}
 	default:
-		return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds a key of type %T; ECDSA, Ed25519 and RSA are supported", name, key)}
+		return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds a key of type %T; ECDSA, Ed25519, RSA and SM2 are supported", name, key)}
 	}
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
@@ -102,7 +109,10 @@ func parsePublicBlock(name string, block *pem.Block) (*PublicKey, error) {
 	var err error
 	switch block.Type {
 	case "PUBLIC KEY":
-		key, err = x509.ParsePKIXPublicKey(block.Bytes)
+		key, err = parseScheme(func(s scheme) (crypto.PublicKey, error) { return s.parsePublic(block.Bytes) })
+		if errors.Is(err, errOtherScheme) {
+			key, err = x509.ParsePKIXPublicKey(block.Bytes)
+		}
 	case "RSA PUBLIC KEY":
 		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
 	default:
@@ -158,6 +168,9 @@ func (k *PublicKey) PEM() []byte {
 // Algorithm names the kind of key for a person: "ECDSA P-256", "Ed25519",
 // "RSA 3072".
 func (k *PublicKey) Algorithm() string {
+	if s := schemeOf(k.key); s != nil {
+		return s.algorithm()
+	}
 	switch key := k.key.(type) {
 	case *ecdsa.PublicKey:
 		return "ECDSA " + key.Params().Name
@@ -171,8 +184,15 @@ func (k *PublicKey) Algorithm() string {
 
 // Verify checks that sig was made over message with the key. hash is the one
 // the signature declares; Ed25519 signs the message itself and, as cosign
-// does for some, its SHA-512 (Ed25519ph), so for those keys it does not matter.
+// does for some, its SHA-512 (Ed25519ph), and SM2 has a hash of its own, so for
+// those keys it does not matter.
 func (k *PublicKey) Verify(message, sig []byte, hash crypto.Hash) error {
+	if s := schemeOf(k.key); s != nil {
+		if !s.verify(k.key, message, sig) {
+			return errSignature
+		}
+		return nil
+	}
 	switch key := k.key.(type) {
 	case ed25519.PublicKey:
 		if ed25519.Verify(key, message, sig) {

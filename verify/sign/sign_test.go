@@ -395,3 +395,130 @@ func TestSignIndexStops(t *testing.T) {
 }
 
 type odd struct{ crypto.Signer }
+
+// SM2 keys must work like the others, in our files and in OpenSSL's, and a
+// signature must not pass for another message, key or kind of key.
+func TestSM2(t *testing.T) {
+	ctx, index := context.Background(), read(t, "index.json")
+	openssl := publicKey(t, "openssl-sm2.pub")
+	if err := openssl.Verify(index, read(t, "openssl-sm2.sig"), 0); err != nil {
+		t.Errorf("OpenSSL's signature is refused: %v", err)
+	}
+	if openssl.Verify(append(bytes.Clone(index), ' '), read(t, "openssl-sm2.sig"), 0) == nil {
+		t.Error("OpenSSL's signature is accepted over other bytes")
+	}
+	if !bytes.Equal(openssl.PEM(), read(t, "openssl-sm2.pub")) || openssl.Algorithm() != "SM2" {
+		t.Errorf("%s\n%s", openssl.Algorithm(), openssl.PEM())
+	}
+	private, public, err := GenerateSM2([]byte("pass word"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := WriteKeyPair(filepath.Join(dir, "sm2"), private, public, false); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := ParsePublicKeys("sm2.pub", public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ref, key := range map[string]*PublicKey{
+		filepath.Join(dir, "sm2.key"):                keys[0],
+		filepath.Join("testdata", "openssl-sm2.key"): openssl,
+	} {
+		s, err := LoadSigner(ctx, ref, LoadOptions{Password: password("pass word")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Public().ID() != key.ID() {
+			t.Errorf("%s: key %s, want %s", ref, s.Public().ID(), key.ID())
+		}
+		b, err := SignIndex(ctx, s, index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(b); err != nil {
+			t.Error(err)
+		}
+		m, err := ParseMessage(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.VerifyWith(key, index); err != nil {
+			t.Error(err)
+		}
+		if m.Covers([]byte("other")) || m.VerifyWith(key, []byte("other")) == nil {
+			t.Error("it passes for another index")
+		}
+		m.Hint = ""
+		if m.VerifyWith(publicKey(t, "cosign-p256.pub"), index) == nil {
+			t.Error("it passes with an ECDSA key")
+		}
+		e, err := SignEnvelope(ctx, s, "text/plain", []byte("hello"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		env, err := ParseEnvelope(e)
+		if err != nil || env.VerifyWith(key) != nil {
+			t.Errorf("envelope: %v", err)
+		}
+	}
+	for _, at := range []int{30, 60, 90} {
+		block, _ := pem.Decode(public)
+		block.Bytes[at] ^= 1
+		if at == 60 {
+			block.Bytes = append(block.Bytes, 0)
+		}
+		if _, err := ParsePublicKeys("bad.pub", pem.EncodeToMemory(block)); !errors.Is(err, ErrKey) {
+			t.Errorf("a damaged key (%d): %v", at, err)
+		}
+	}
+}
+
+// An envelope must bind its payload to its type, and have exactly one
+// signature.
+func TestEnvelope(t *testing.T) {
+	ctx := context.Background()
+	for _, name := range cosignKeys {
+		s, err := LoadSigner(ctx, filepath.Join("testdata", "cosign-"+name+".key"), LoadOptions{Password: password("pass word")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := SignEnvelope(ctx, s, "text/plain", []byte("hello"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(data); err != nil {
+			t.Error(err)
+		}
+		for want, change := range map[string]func(e *Envelope){
+			"":         func(*Envelope) {},
+			"payload":  func(e *Envelope) { e.Payload = []byte("hellp") },
+			"type":     func(e *Envelope) { e.PayloadType = "text/plaim" },
+			"boundary": func(e *Envelope) { e.PayloadType, e.Payload = "text/plai", []byte("nhello") },
+			"hint":     func(e *Envelope) { e.Hint = publicKey(t, "cosign-empty.pub").Hint() },
+		} {
+			e, err := ParseEnvelope(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(e)
+			if err := e.VerifyWith(s.Public()); (err == nil) != (want == "") {
+				t.Errorf("%s: another %s: %v", name, want, err)
+			}
+		}
+	}
+	const head = `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"x"}}`
+	for text, data := range map[string]string{
+		"no DSSE envelope":                head + "}",
+		"0 signatures instead of one":     head + `,"dsseEnvelope":{"payload":"aGk=","payloadType":"x"}}`,
+		"2 signatures instead of one":     head + `,"dsseEnvelope":{"payload":"aGk=","payloadType":"x","signatures":[{"sig":"aGk="},{"sig":"aGk="}]}}`,
+		"its signature is empty":          head + `,"dsseEnvelope":{"payload":"aGk=","payloadType":"x","signatures":[{}]}}`,
+		"no Sigstore bundle in JSON":      head,
+		"neither a public key's hint nor": `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","dsseEnvelope":{"payload":"aGk=","payloadType":"x","signatures":[{"sig":"aGk="}]}}`,
+	} {
+		if _, err := ParseEnvelope([]byte(data)); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v, want %q", err, text)
+		}
+	}
+}

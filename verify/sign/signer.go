@@ -27,7 +27,9 @@ func NewSigner(name string, key crypto.Signer) (*Signer, error) {
 	switch key.(type) {
 	case *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey:
 	default:
-		return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds a key of type %T; ECDSA, Ed25519 and RSA are supported", name, key)}
+		if schemeOf(key) == nil {
+			return nil, &fault{class: ErrKey, text: fmt.Sprintf("%s holds a key of type %T; ECDSA, Ed25519, RSA and SM2 are supported", name, key)}
+		}
 	}
 	public, err := NewPublicKey(name, key.Public())
 	if err != nil {
@@ -42,8 +44,8 @@ func (s *Signer) Public() *PublicKey { return s.public }
 // SignIndex signs the bytes of an index.json and gives the signature as a
 // Sigstore bundle in canonical form (see [Canonical]).
 //
-// Keys on this machine sign deterministically (ECDSA by RFC 6979): the same
-// index and key give the same bytes. Every signature is checked with the
+// Keys on this machine but SM2 sign deterministically (ECDSA by RFC 6979): the
+// same index and key give the same bytes. Every signature is checked with the
 // public key before it is returned.
 func SignIndex(ctx context.Context, s *Signer, index []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
@@ -68,11 +70,13 @@ func (s *Signer) sign(ctx context.Context, message []byte) ([]byte, crypto.Hash,
 	}
 	var sig []byte
 	// No randomness: two builds of one lock shall be the same bytes.
-	switch k := s.local.(type) {
-	case ed25519.PrivateKey:
+	if special := schemeOf(s.local); special != nil {
+		// But for SM2, which has no way without: two signatures differ.
+		sig, err = special.sign(s.local, message)
+	} else if k, ok := s.local.(ed25519.PrivateKey); ok {
 		sig, err = k.Sign(nil, message, crypto.Hash(0))
-	default:
-		sig, err = k.Sign(nil, sum, crypto.SHA256)
+	} else {
+		sig, err = s.local.Sign(nil, sum, crypto.SHA256)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("key %s cannot sign: %w", s.public.name, err)
