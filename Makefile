@@ -12,7 +12,7 @@ FUZZTIME ?= 1m
 export CGO_ENABLED ?= 0
 export GOFLAGS     ?= -trimpath
 
-.PHONY: help build demo test test-unit test-peers test-cosign conformance test-api e2e e2e-ha e2e-clean lint fuzz big bench clean
+.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint fuzz big bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ test-cosign: ## the real cosign reads our signatures, and we read its
 
 test-peers: build ## zstd, tar, skopeo, podman, containerd, crane and oras read our file
 	$(MAKE) -C test/peers GO=$(GO) BUNDLE=$(abspath $(BIN))
+
+test-web: build ## the pages, in the distribution's Chromium
+	$(MAKE) -C test/web GO=$(GO) BUNDLE=$(abspath $(BIN))
 
 test-api: ## what talks to Kubernetes, against a real API server (builds one first)
 	$(MAKE) -C test/api GO=$(GO)

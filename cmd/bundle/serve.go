@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bundle/archive"
+	"bundle/internal/catalogue"
+	"bundle/manifest"
+	"bundle/pack"
 	"bundle/registry/serve"
 )
 
@@ -27,7 +32,8 @@ func (a *app) serveCmd() *cobra.Command {
 		Long: `Run the registry straight out of the file: nothing is unpacked, and no blob is
 copied to disk. Images answer under the name they had upstream, with and without
 its host; containerd's ?ns= is understood. What leaves is checked against its
-digest, and a connection that would carry damage is cut.
+digest, and a connection that would carry damage is cut. In a browser the address
+shows what can be pulled, and by which commands.
 
 A delta is served together with its base: name both, in any order.`,
 		Example: `  bundle serve cnstack-ce-1.1.0.tar.zst --key ci.pub
@@ -54,7 +60,12 @@ A delta is served together with its base: name both, in any order.`,
 				return err
 			}
 			o.Logger = a.logger()
-			srv, err := serve.New(bundles, o)
+			var srv *serve.Server
+			o.Home = catalogue.New(catalogue.Options{
+				Bundles: servedBundles(readers, &t), Protected: o.Htpasswd != "", Writable: o.Writable != "", CA: ca,
+				Problems: func(ctx context.Context) map[string]string { return srv.Problems(ctx) },
+			})
+			srv, err = serve.New(bundles, o)
 			if err != nil {
 				return err
 			}
@@ -85,6 +96,28 @@ A delta is served together with its base: name both, in any order.`,
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	a.outputFlag(c, "text", "json")
 	return c
+}
+
+// servedBundles are the bundles as the registry's page shows them.
+func servedBundles(readers []*archive.Reader, t *trust) []catalogue.Bundle {
+	list := make([]catalogue.Bundle, 0, len(readers))
+	state := catalogue.Unchecked
+	switch {
+	case t.skip:
+		state = catalogue.Skipped
+	case t.given(): // or they would not be open
+		state = catalogue.Verified
+	}
+	for _, r := range readers {
+		list = append(list, catalogue.Bundle{
+			File: filepath.Base(r.Path()), IndexDigest: r.IndexDigest(), Size: r.Size(), Trust: state,
+			Contents: func() (*manifest.Contents, error) {
+				c, _, err := pack.ReadContents(r)
+				return c, err
+			},
+		})
+	}
+	return list
 }
 
 func tlsConfig(mode, cert, key, dir string, names []string) (*tls.Config, string, error) {

@@ -110,6 +110,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.s.status.metrics.ServeHTTP(w, r)
 		return
 	}
+	if home := h.s.options.Home; home != nil && r.URL.Path == "/" && isRead(r.Method) {
+		home.ServeHTTP(w, r)
+		return
+	}
 	if h.s.driver.upper == nil && !isRead(r.Method) {
 		w.Header().Set("Allow", "GET, HEAD")
 		fail(w, errcode.ErrorCodeUnsupported.WithMessage("this registry is read-only"))

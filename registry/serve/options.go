@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -36,6 +37,9 @@ type Options struct {
 	// NoStatus leaves /metrics and /healthz out of the handler, for servers
 	// that mount [Server.Metrics] and [Server.Health] elsewhere.
 	NoStatus bool
+	// Home, if set, answers GET / to those who may pull: a page for people. Nil
+	// answers 404 there.
+	Home http.Handler
 	// Stall is how long a client may take to accept or to send any byte at all
 	// before its connection is cut; 0 means one minute.
 	Stall time.Duration

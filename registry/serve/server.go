@@ -138,6 +138,10 @@ func (s *Server) Metrics() http.Handler { return s.status.metrics }
 // otherwise.
 func (s *Server) Health() http.Handler { return http.HandlerFunc(s.status.health) }
 
+// Problems tells which bundles cannot be read now, and why; empty where all is
+// well.
+func (s *Server) Problems(ctx context.Context) map[string]string { return s.status.problems(ctx) }
+
 // Driver is the distribution project's view of the bundles and the overlay.
 func (s *Server) Driver() storagedriver.StorageDriver { return s.driver }
 

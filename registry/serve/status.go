@@ -89,13 +89,18 @@ func readable(c Content) error {
 	return nil
 }
 
-func (st *status) health(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+// problems are the checks that do not pass now, by name.
+func (st *status) problems(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
+	return st.checks.CheckStatus(ctx)
+}
+
+func (st *status) health(w http.ResponseWriter, r *http.Request) {
 	answer := struct {
 		Status   string            `json:"status"`
 		Problems map[string]string `json:"problems,omitempty"`
-	}{Status: "ok", Problems: st.checks.CheckStatus(ctx)}
+	}{Status: "ok", Problems: st.problems(r.Context())}
 	w.Header().Set("Content-Type", "application/json")
 	if len(answer.Problems) > 0 {
 		answer.Status = "unavailable"
