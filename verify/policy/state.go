@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"bundle/internal/safefile"
 )
 
 // StateName is the file that a target remembers in.
@@ -201,8 +203,8 @@ func (s *State) update(policy string, change func(*memory) bool) (err error) {
 	if len(data) > maxState {
 		return fail(fmt.Errorf("it would have more than %d bytes", maxState))
 	}
-	if err := replace(s.path, append(data, '\n')); err != nil {
-		return fail(err)
+	if err := safefile.Replace(s.path, append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
 	}
 	s.file = *now
 	return nil
@@ -215,25 +217,4 @@ func clone(m memory) memory {
 	}
 	m.Bundles = b
 	return m
-}
-
-// replace puts data under a name in one step that survives a crash.
-func replace(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
 }

@@ -28,16 +28,4 @@ func lock(path string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
-		err = nil // the file system has no such thing
-	}
-	return errors.Join(err, d.Close())
-}
-
 func isRoot() bool { return os.Geteuid() == 0 }

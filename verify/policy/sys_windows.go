@@ -19,6 +19,4 @@ func lock(path string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-func syncDir(string) error { return nil }
-
 func isRoot() bool { return false }

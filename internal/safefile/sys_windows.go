@@ -1,0 +1,3 @@
+package safefile
+
+func syncDir(string) error { return nil }
