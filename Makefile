@@ -12,7 +12,7 @@ FUZZTIME ?= 1m
 export CGO_ENABLED ?= 0
 export GOFLAGS     ?= -trimpath
 
-.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint fuzz big bench clean
+.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint fuzz big bench release clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -67,5 +67,8 @@ big: build ## memory and start-up on a bundle of 10 GiB (needs 21 GiB of disk)
 bench: build ## side by side with what a user would pick instead
 	$(MAKE) -C test/bench GO=$(GO) BUNDLE=$(abspath $(BIN))
 
+release: ## dist/: programs, packages, checksums and a signed bundle of them (KEY=…)
+	GO=$(GO) sh scripts/release.sh $(VERSION) dist
+
 clean: ## remove what make made
-	rm -rf bin .cache
+	rm -rf bin dist .cache
