@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(), a.patchCmd(),
 		a.serveCmd(), a.pushCmd(),
 		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(),
-		a.nodeCmd(), a.explainCmd(), a.versionCmd(), a.docsCmd(),
+		a.nodeCmd(), a.explainCmd(), a.selftestCmd(), a.versionCmd(), a.docsCmd(),
 	)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
