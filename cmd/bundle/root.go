@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -26,6 +27,8 @@ type app struct {
 	logLevel  string
 	logFormat string
 	lang      page.Lang
+
+	board statusBoard
 }
 
 const rootLong = `bundle packs image lists, Helm charts and a Kubefile context into one signed
@@ -34,7 +37,7 @@ there is no network.
 
 Connected side:  bundle keygen · bundle build · bundle sign
 Either side:     bundle verify · inspect · images · charts · files · steps · why · diff · extract · merge · inventory · patch · explain
-Target side:     bundle serve · push · plan · preflight · rehearse · install · status · check · clean
+Target side:     bundle serve · push · plan · preflight · rehearse · install · status · check · clean · doctor
 
 Exit codes:
     0  done
@@ -48,6 +51,8 @@ Exit codes:
 // Main runs one command line and gives its exit code.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a.board.started = time.Now()
+	defer a.watchStatus()()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -100,10 +105,11 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.buildCmd(), a.keygenCmd(), a.signCmd(),
+		a.verifyReceiptCmd(),
 		a.verifyCmd(), a.inspectCmd(), a.imagesCmd(), a.chartsCmd(), a.filesCmd(), a.stepsCmd(),
 		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(), a.patchCmd(),
 		a.serveCmd(), a.pushCmd(),
-		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(),
+		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(), a.doctorCmd(),
 		a.nodeCmd(), a.explainCmd(), a.selftestCmd(), a.versionCmd(), a.docsCmd(),
 	)
 	for _, c := range root.Commands() {
