@@ -34,6 +34,10 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"bundle": func() {
+			if os.Getenv("BUNDLE_TEST_METER") != "" {
+				meterForTest()
+				return
+			}
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			code := Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 			stop()
