@@ -6,13 +6,15 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 BIN      = bin/bundle
-FUZZTIME ?= 1m
+FUZZTIME ?= 15m
+KILLS    ?= 50
+DURATION ?= 10m
 
 # One way to compile everything, so that nothing is compiled twice.
 export CGO_ENABLED ?= 0
 export GOFLAGS     ?= -trimpath
 
-.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint fuzz big bench release clean
+.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint hostile soak fuzz big bench release clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -58,7 +60,13 @@ lint: ## gofmt, vet and staticcheck
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-fuzz: ## every fuzz target for FUZZTIME (default 1m)
+hostile: ## broken bundles in every command, failing disks, KILLS random kills of build, sign and push
+	HOSTILE=1 KILLS=$(KILLS) $(GO) test -timeout 3h -v ./test/hostile -run 'Corpus|Verify|EveryVector|EveryWrite|Killed|Secrets|Modes'
+
+soak: ## the registry under 64 clients for DURATION: no wrong byte, memory flat
+	DURATION=$(DURATION) $(GO) test -timeout 24h -v ./test/hostile -run Soak
+
+fuzz: ## every fuzz target for FUZZTIME (default 15m)
 	GO=$(GO) sh scripts/fuzz.sh $(FUZZTIME)
 
 big: build ## memory and start-up on a bundle of 10 GiB (needs 21 GiB of disk)
