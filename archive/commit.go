@@ -81,6 +81,11 @@ func (w *Writer) finishFile(signatures [][]byte) error {
 	if err := w.part.truncate(end.off); err != nil {
 		return w.partError(err)
 	}
+	if v, ok := w.part.(*volumeFile); ok {
+		if err := v.finish(); err != nil {
+			return w.partError(err)
+		}
+	}
 	if err := w.part.sync(); err != nil {
 		// The kernel may have dropped what it could not write.
 		w.syncFail = fmt.Errorf("%s cannot be brought to disk: %w", w.path+partSuffix, err)

@@ -253,7 +253,13 @@ func (r *Reader) Absent() []Blob {
 }
 
 // lacks tells whether blob i of the layout is not in the file.
-func (r *Reader) lacks(i int) bool { return r.geo.pos[i] < 0 }
+func (r *Reader) lacks(i int) bool {
+	if r.geo.pos[i] < 0 || r.vols == nil {
+		return r.geo.pos[i] < 0
+	}
+	m := r.geo.blob(i)
+	return !r.vols.covers(m.pos, m.encodedLen())
+}
 
 // Attach takes blobs that the file lacks from others, which must be loaded
 // and stay open as long as r is used. From then on r gives them like its own.
@@ -370,7 +376,10 @@ func (r *Reader) Whole() (*io.SectionReader, error) {
 	if r.geo == nil {
 		return nil, ErrNotLoaded
 	}
-	if r.geo.part == nil && len(r.over) == 0 {
+	if r.geo.part == nil && len(r.over)+len(r.attached) == 0 {
+		if lost := r.MissingVolumes(); lost != "" {
+			return nil, fmt.Errorf("%w: %s was not given", ErrAbsent, lost)
+		}
 		return io.NewSectionReader(r.ra, 0, r.size), nil
 	}
 	g, err := newGeometry(int64(len(r.indexBytes)), r.dockerSize(), r.geo.layout.digest, r.geo.layout.size, r.geo.blobs, nil)

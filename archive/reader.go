@@ -15,12 +15,13 @@ import (
 // Reader gives random access to a bundle. Its methods may be called from
 // several goroutines once [Reader.Load] has returned.
 type Reader struct {
-	ra     io.ReaderAt
-	size   int64
-	path   string
-	closer io.Closer
-	tools  tools
-	cache  frameCache
+	ra   io.ReaderAt
+	size int64
+	path string
+	// closers are the files that were opened for it.
+	closers []io.Closer
+	tools   tools
+	cache   frameCache
 
 	indexBytes  []byte
 	indexDigest digest.Digest
@@ -33,31 +34,21 @@ type Reader struct {
 
 	// Set by Attach.
 	attached map[digest.Digest]*Reader
-	over     map[digest.Digest]*Reader // set by Overlay
-	parts    []*Reader
+
+	vols  *volumes                  // nil for a bundle in one file
+	files []string                  // of the volumes
+	over  map[digest.Digest]*Reader // set by Overlay
+	parts []*Reader
 }
 
-// Open opens the bundle at path. See [NewReader].
+// Open opens the bundle at path, which may be one volume of it. See
+// [NewReader] and [OpenAll].
 func Open(path string) (*Reader, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	readers, errs := OpenAll([]string{path})
+	if errs[0] != nil {
+		return nil, errs[0]
 	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	r, err := newReader(f, fi.Size(), path)
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	r.closer = f
-	return r, nil
+	return readers[0], nil
 }
 
 // NewReader opens a bundle of size bytes. It reads the head and the tail
@@ -81,6 +72,9 @@ func newReader(ra io.ReaderAt, size int64, path string) (*Reader, error) {
 		return nil, r.hint(err)
 	}
 	r.indexDigest = digest.FromBytes(r.indexBytes)
+	if isVolume(r.indexBytes) {
+		return nil, errVolume
+	}
 	if r.tail, err = readTail(ra, size); err != nil {
 		return nil, r.hint(err)
 	}
@@ -319,7 +313,7 @@ func (r *Reader) Blobs() []Blob {
 	if r.geo == nil {
 		return nil
 	}
-	if len(r.attached) == 0 {
+	if len(r.attached) == 0 && r.vols == nil {
 		return r.geo.carried()
 	}
 	var list []Blob
@@ -361,6 +355,9 @@ func (r *Reader) own(d digest.Digest) (member, error) {
 	if !ok {
 		return member{}, &Error{Class: ErrMissing, Digest: d, Reason: fmt.Sprintf("the bundle does not hold blob %s", d)}
 	}
+	if r.vols != nil && d != r.geo.layout.digest && !r.vols.covers(m.pos, m.encodedLen()) {
+		return member{}, &Error{Class: ErrMissing, Digest: d, Reason: fmt.Sprintf("blob %s lies in %s", d, r.vols.lacking())}
+	}
 	return m, nil
 }
 
@@ -374,10 +371,11 @@ func (r *Reader) Extent(d digest.Digest) (offset, length int64) {
 	return m.pos, m.encodedLen()
 }
 
-// Close closes the file if [Open] opened it.
+// Close closes the files that [Open] or [OpenAll] opened for it.
 func (r *Reader) Close() error {
-	if r.closer == nil {
-		return nil
+	var errs []error
+	for _, c := range r.closers {
+		errs = append(errs, c.Close())
 	}
-	return r.closer.Close()
+	return errors.Join(errs...)
 }

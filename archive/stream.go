@@ -41,6 +41,9 @@ func NewStream(r io.Reader) (*Stream, error) {
 		return nil, err
 	}
 	s.indexDigest = digest.FromBytes(s.indexBytes)
+	if isVolume(s.indexBytes) {
+		return nil, errVolume
+	}
 	return s, nil
 }
 

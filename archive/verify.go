@@ -66,6 +66,13 @@ func (r *Reader) VerifyFraming(ctx context.Context) error {
 			return r.hint(err)
 		}
 	}
+	if r.vols != nil {
+		for _, v := range r.vols.list {
+			if err := v.verify(ctx, r.geo); err != nil {
+				return err
+			}
+		}
+	}
 	c := newComparer(newSourceAt(r.ra, r.geo.end, r.size-r.geo.end))
 	if err := r.geo.writeTail(ctxWriter{ctx, c}, r.tail.signatures, c.part); err != nil {
 		return r.hint(err)

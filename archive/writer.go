@@ -38,6 +38,9 @@ type WriterOptions struct {
 	// Sparse leaves the file's blocks unallocated until they are written,
 	// and skips the check for free space.
 	Sparse bool
+	// VolumeSize cuts the file into volumes of at most so many bytes, at
+	// [VolumeName]; 0 makes one file at path.
+	VolumeSize int64
 
 	fs fsys // nil means the real one
 }
@@ -96,6 +99,13 @@ func Create(path string, p *Plan, o WriterOptions) (*Writer, error) {
 	}
 	if o.fs == nil {
 		o.fs = osFS{}
+	}
+	if o.VolumeSize > 0 {
+		v, err := planVolumes(p, o.VolumeSize)
+		if err != nil {
+			return nil, err
+		}
+		o.fs = &volumeFS{fsys: o.fs, path: path, v: v}
 	}
 	n := len(p.geo.blobs)
 	w := &Writer{
@@ -233,6 +243,19 @@ func (w *Writer) reserve(size int64) error {
 		return fmt.Errorf("%s cannot be made %d bytes long: %w", name, size, err)
 	}
 	return nil
+}
+
+// Files are the paths of what Commit makes.
+func (w *Writer) Files() []string {
+	v, ok := w.fs.(*volumeFS)
+	if !ok {
+		return []string{w.path}
+	}
+	list := make([]string, len(v.v.list))
+	for i := range list {
+		list[i] = VolumeName(w.path, i+1)
+	}
+	return list
 }
 
 // Resumed is how many bytes of content an earlier run had left behind.

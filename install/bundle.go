@@ -45,7 +45,7 @@ func OpenBundle(r *archive.Reader) (*Bundle, error) {
 		return nil, fmt.Errorf("%s: %w", r.Path(), err)
 	}
 	b := &Bundle{Path: r.Path(), Reader: r, Contents: c, Manifest: m, Size: r.Size(), IndexDigest: r.IndexDigest()}
-	if len(r.Bases()) > 0 {
+	if !r.Plain() {
 		whole, err := r.Whole()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Path(), err)

@@ -29,6 +29,7 @@ type Build struct {
 	content  *composer
 	plan     *archive.Plan
 	delta    *deltaOf
+	volumes  int // 0 for one file
 	lock     *lock.Lock
 	// filesDigest is that of the context's own layer; empty without files.
 	filesDigest digest.Digest
@@ -68,6 +69,8 @@ type Result struct {
 	Name        string        `json:"name"`
 	Version     string        `json:"version"`
 	IndexDigest digest.Digest `json:"indexDigest"`
+	// Volumes are the files, where there is more than the one at Output.
+	Volumes []string `json:"volumes,omitempty"`
 	// Size of the file in bytes, signature included.
 	Size   int64 `json:"size"`
 	Signed bool  `json:"signed"`
@@ -100,6 +103,8 @@ type Estimate struct {
 	LeansOn      []manifest.Base `json:"leansOn,omitempty"`
 	LeftOut      int             `json:"leftOut,omitempty"`
 	LeftOutBytes int64           `json:"leftOutBytes,omitempty"`
+	// Volumes is how many files there are; absent for one.
+	Volumes int `json:"volumes,omitempty"`
 	// Free is what the output's file system has, in bytes; -1 if unknown.
 	Free int64 `json:"free"`
 }
@@ -116,6 +121,7 @@ type EstimateImage struct {
 func (b *Build) DryRun() Estimate {
 	e := Estimate{Output: b.output, Size: b.plan.Size(), Free: freeBytes(b.output), Images: []EstimateImage{}, LeansOn: b.delta.named()}
 	e.LeftOut, e.LeftOutBytes = b.delta.left()
+	e.Volumes = b.volumes
 	for _, img := range b.images {
 		e.Images = append(e.Images, EstimateImage{img.ref.String(), img.desc.Digest, img.size(), img.from})
 	}
@@ -155,7 +161,7 @@ func (b *Build) Run(ctx context.Context) (*Result, error) {
 		}
 		signatures = append(signatures, sig)
 	}
-	w, err := archive.Create(b.output, b.plan, archive.WriterOptions{})
+	w, err := archive.Create(b.output, b.plan, archive.WriterOptions{VolumeSize: b.opts.VolumeSize})
 	if err != nil {
 		return nil, err
 	}
@@ -174,19 +180,26 @@ func (b *Build) Run(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	if err := b.cache.keep(ctx, b.output, b.content.remote); err != nil {
+	if err := b.cache.keep(ctx, w.Files(), b.content.remote); err != nil {
 		// The bundle is finished and good; only the next build is slower.
 		b.opts.Warn(Warning{Text: err.Error()})
 	}
-	size, err := fileSize(b.output)
-	if err != nil {
-		return nil, err
+	var size int64
+	for _, f := range w.Files() {
+		n, err := fileSize(f)
+		if err != nil {
+			return nil, err
+		}
+		size += n
 	}
 	res := &Result{
 		Output: b.output, Name: b.contents.Name, Version: b.contents.Version,
 		IndexDigest: b.plan.IndexDigest(), Size: size, Signed: len(signatures) > 0,
 		Images: len(b.contents.Images), Charts: len(b.contents.Charts),
 		Files: countFiles(b.contents.Files), Steps: len(b.contents.Steps),
+	}
+	if b.opts.VolumeSize > 0 {
+		res.Volumes = w.Files()
 	}
 	res.LeansOn = b.delta.named()
 	res.LeftOut, res.LeftOutBytes = b.delta.left()

@@ -52,14 +52,15 @@ func (c blobCache) drop(d digest.Digest) bool {
 }
 
 // keep copies the fetched blobs of a finished bundle that the cache lacks.
-func (c blobCache) keep(ctx context.Context, bundle string, remote map[digest.Digest]remoteBlob) error {
+func (c blobCache) keep(ctx context.Context, files []string, remote map[digest.Digest]remoteBlob) error {
 	if c.dir == "" {
 		return nil
 	}
-	r, err := archive.Open(bundle)
-	if err != nil {
+	readers, errs := archive.OpenAll(files)
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	r := readers[0]
 	defer r.Close()
 	if err := r.Load(); err != nil {
 		return err

@@ -67,6 +67,9 @@ type Options struct {
 	// Discover adds the images that charts need to the bundle, as if a list
 	// named them. It is on where no image is listed at all.
 	Discover bool
+	// VolumeSize cuts the file into volumes of at most so many bytes, named
+	// Output.001, .002 and so on; 0 makes one file.
+	VolumeSize int64
 	// Compact spends CPU to pack what is not compressed yet.
 	Compact bool
 	// Cache is a folder that keeps fetched blobs for later builds; empty means

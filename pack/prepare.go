@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"bundle/archive"
 	"bundle/manifest"
 	"bundle/manifest/discover"
 	"bundle/manifest/lock"
@@ -89,6 +90,11 @@ func Prepare(ctx context.Context, o Options, items Items) (_ *Build, err error) 
 	b.images = images
 	if err := b.compose(ctx, in, base, charts, steps, resolution); err != nil {
 		return nil, err
+	}
+	if o.VolumeSize > 0 {
+		if b.volumes, err = archive.CountVolumes(b.plan, o.VolumeSize); err != nil {
+			return nil, inputError{err}
+		}
 	}
 	return b, b.settleLock(locked, in, base, charts)
 }

@@ -96,7 +96,7 @@ func Gather(readers []*archive.Reader, trust func(*archive.Reader) error) *Gathe
 	}
 	used := map[*archive.Reader]bool{}
 	for _, r := range others {
-		if len(r.Bases()) == 0 {
+		if len(r.Absent()) == 0 {
 			continue
 		}
 		r.Attach(stores...)
@@ -152,12 +152,23 @@ func (s *survey) lean() {
 		s.absent[b.Digest] = true
 	}
 	if len(s.absent) > 0 {
-		s.needs = "it is in " + baseNames(s.held) + ", which was not given"
+		s.needs = "it is in " + lackNames(s.held) + ", which was not given"
 	}
 }
 
 // maxBaseNames bounds the bases that a sentence names.
 const maxBaseNames = 3
+
+// lackNames names what a bundle lacks: volumes, or what it leans on.
+func lackNames(held interface{ Bases() []archive.Base }) string {
+	if v, ok := held.(interface{ MissingVolumes() string }); ok && v.MissingVolumes() != "" {
+		if len(held.Bases()) > 0 {
+			return v.MissingVolumes() + ", or in " + baseNames(held)
+		}
+		return v.MissingVolumes()
+	}
+	return baseNames(held)
+}
 
 // baseNames names what a bundle leans on.
 func baseNames(held interface{ Bases() []archive.Base }) string {
@@ -202,7 +213,7 @@ func Complete(ctx context.Context, r *archive.Reader) error {
 		}
 	}
 	hit = slices.Compact(hit)
-	text := fmt.Sprintf("%s is incomplete: %d of its blobs are in %s, and were not given; that takes away", cmp.Or(r.Path(), "the bundle"), len(r.Absent()), baseNames(r))
+	text := fmt.Sprintf("%s is incomplete: %d of its blobs are in %s, and were not given; that takes away", cmp.Or(r.Path(), "the bundle"), len(r.Absent()), lackNames(r))
 	for i, name := range hit {
 		if i == maxProblems {
 			text += fmt.Sprintf("\n  and %d more", len(hit)-i)
@@ -210,7 +221,11 @@ func Complete(ctx context.Context, r *archive.Reader) error {
 		}
 		text += "\n  " + name
 	}
-	v := &Verdict{class: ErrIncomplete, text: text, hint: "name the base on the command line too, before or behind the delta; bundle inspect shows what a file leans on"}
+	const bases, volumes = "name the base on the command line too, before or behind the delta; bundle inspect shows what a file leans on", "name all volumes on the command line, in any order"
+	v := &Verdict{class: ErrIncomplete, text: text, hint: bases}
+	if r.MissingVolumes() != "" {
+		v.hint = volumes
+	}
 	if len(hit) > 0 {
 		v.object = hit[0]
 	}

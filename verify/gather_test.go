@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -232,5 +234,93 @@ func TestDamageInTheBaseIsNamed(t *testing.T) {
 	p := rep.Content.Problems[0]
 	if p.File != base || p.Object != "image "+nginx+" (linux/amd64, layer 2 of 2)" || p.Digest != digest.FromString("nginx for amd64") || p.Offset > int64(at) || p.Offset+p.Length <= int64(at) {
 		t.Errorf("%+v", p)
+	}
+}
+
+// writeVolumes finishes the bundle and cuts it.
+func (b *builder) writeVolumes(size int64, s *sign.Signer) []string {
+	b.t.Helper()
+	b.finish()
+	p := b.plan()
+	w, err := archive.Create(filepath.Join(b.t.TempDir(), "bundle.tar.zst"), p, archive.WriterOptions{VolumeSize: size})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer w.Close()
+	for _, blob := range p.Blobs() {
+		if err := w.WriteBlob(context.Background(), blob.Digest, func(_ context.Context, off int64) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(b.blobs[blob.Digest][off:])), nil
+		}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	if err := w.Commit(signIndex(b.t, s, p.IndexBytes())); err != nil {
+		b.t.Fatal(err)
+	}
+	return w.Files()
+}
+
+// Volumes give the verdict of the file that they are; a missing one has the
+// names of what it takes away, and damage the name of its volume.
+func TestVolumes(t *testing.T) {
+	s := signer(t)
+	paths := standard(t).writeVolumes(92<<10, s)
+	if len(paths) < 3 {
+		t.Fatalf("%d volumes", len(paths))
+	}
+	o := Options{Policy: Keys(s.Public()), Jobs: 1}
+	check := func(paths ...string) (*Report, error) {
+		readers, errs := archive.OpenAll(paths)
+		defer func() {
+			for _, r := range readers {
+				_ = r.Close()
+			}
+		}()
+		for i, err := range errs {
+			if err != nil {
+				return Path(t.Context(), paths[i], o)
+			}
+		}
+		g := Gather(readers, func(r *archive.Reader) error { _, err := Trust(t.Context(), r, o); return err })
+		if len(g.Bundles) != 1 {
+			t.Fatalf("%d bundles", len(g.Bundles))
+		}
+		if err := Complete(t.Context(), g.Bundles[0]); err != nil && !errors.Is(err, ErrIncomplete) {
+			t.Error(err)
+		}
+		return File(t.Context(), g.Bundles[0], o)
+	}
+	if rep, err := check(paths...); err != nil || !rep.OK || rep.Signature.Status != StatusVerified {
+		t.Fatalf("%v, %+v", err, rep)
+	}
+	for i := range paths {
+		rest := slices.Delete(slices.Clone(paths), i, i+1)
+		rep, err := check(rest...)
+		want := fmt.Sprintf("it is in volume %d of %d, which was not given", i+1, len(paths))
+		if !errors.Is(err, ErrIncomplete) || !strings.Contains(lines(rep.Content.Problems), want) || rep.Signature.Status != StatusVerified {
+			t.Errorf("without volume %d: %v\n%s", i+1, err, lines(rep.Content.Problems))
+		}
+		if rep, err := check(paths[i]); !errors.Is(err, ErrIncomplete) || rep.Content.Status != ContentIncomplete {
+			t.Errorf("volume %d alone: %v", i+1, err)
+		}
+	}
+	for i, p := range paths {
+		good := mustRead(t, p)
+		for at := 0; at < len(good); at += 211 {
+			bad := bytes.Clone(good)
+			bad[at] ^= 0x40
+			if err := os.WriteFile(p, bad, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for name, set := range map[string][]string{"alone": {p}, "all": paths} {
+				rep, err := check(set...)
+				if !errors.Is(err, ErrDamaged) {
+					t.Fatalf("volume %d %s, byte %d: %v %+v", i+1, name, at, err, rep)
+				}
+			}
+		}
+		if err := os.WriteFile(p, good, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

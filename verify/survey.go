@@ -167,6 +167,13 @@ func (s *survey) visit(e *entry, n *walk.Node) {
 	if n.Annotations[archive.AnnotationKind] == archive.KindLayout && n.Parent == nil {
 		return
 	}
+	switch {
+	case n.Parent != e.node:
+	case n.Role == walk.RoleConfig:
+		e.config = n
+	case n.Role == walk.RoleLayer:
+		e.layers = append(e.layers, n)
+	}
 	blob, ok := s.held.Stat(n.Digest)
 	if !ok {
 		if n.Role == walk.RoleManifest || n.Role == walk.RoleIndex {
@@ -201,12 +208,6 @@ func (s *survey) visit(e *entry, n *walk.Node) {
 		} else {
 			e.bare = true
 		}
-	}
-	if n.Role == walk.RoleConfig && n.Parent == e.node {
-		e.config = n
-	}
-	if n.Role == walk.RoleLayer && n.Parent == e.node {
-		e.layers = append(e.layers, n)
 	}
 }
 

@@ -17,7 +17,7 @@ func (a *app) buildCmd() *cobra.Command {
 	var (
 		o                  pack.Options
 		mirrors, buildArgs []string
-		key                string
+		key, volumeSize    string
 		unsigned, dryRun   bool
 		failOnSecret       bool
 		asJSON             bool
@@ -49,6 +49,11 @@ command is run again.`,
 				o.Context = args[0]
 			}
 			var err error
+			if volumeSize != "" {
+				if o.VolumeSize, err = parseSize(volumeSize); err != nil {
+					return usagef("--volume-size %v", err)
+				}
+			}
 			if o.Registry.Mirrors, err = pairs("--mirror", "HOST=ADDR", mirrors); err != nil {
 				return err
 			}
@@ -95,10 +100,16 @@ command is run again.`,
 			if asJSON {
 				return a.printJSON(res)
 			}
+			for _, v := range res.Volumes {
+				fmt.Fprintf(a.stdout, "%s\n", v)
+			}
 			fmt.Fprintf(a.stdout, "%s  %s  %s\n", res.Output, formatSize(res.Size), res.IndexDigest)
 			next := "bundle verify --insecure-skip-signature " + res.Output
 			if res.Signed {
 				next = "bundle verify --key " + publicName(key) + " " + res.Output
+			}
+			if len(res.Volumes) > 0 {
+				next += ".*"
 			}
 			if len(res.LeansOn) > 0 {
 				next += " " + strings.Join(o.Base, " ")
@@ -134,6 +145,7 @@ command is run again.`,
 	f.StringArrayVar(&o.Base, "base", nil, "delta: leave out what this bundle, or inventory of a site, holds; repeatable")
 	f.StringVar(&key, "key", "", "sign with this key: a file, env://VAR or a KMS URI (password: BUNDLE_PASSWORD, COSIGN_PASSWORD or a prompt)")
 	f.BoolVar(&unsigned, "unsigned", false, "do not sign")
+	f.StringVar(&volumeSize, "volume-size", "", "cut the file into NAME.001, .002 … of at most this size: 700MB, 4GiB, 4GiB-1 (FAT32's most)")
 	f.BoolVar(&o.Compact, "compact", false, "pack layers that are not compressed: a smaller file for more CPU")
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "a reference that charts need and no list names is a warning, not exit 5")
 	f.BoolVar(&failOnSecret, "fail-on-secret", false, "a private key or password in the files or charts is exit 5, not a warning")
@@ -183,6 +195,9 @@ func (a *app) printDryRun(b *pack.Build, asJSON bool) error {
 	}
 	for _, i := range d.Images {
 		fmt.Fprintf(a.stdout, "%s  %s  %s  from %s\n", i.Name, shortDigest(i.Digest.String()), formatSize(i.Size), i.From)
+	}
+	if d.Volumes > 0 {
+		fmt.Fprintf(a.stdout, "volumes: %d\n", d.Volumes)
 	}
 	mount, err := filepath.Abs(filepath.Dir(d.Output))
 	if err != nil {

@@ -114,17 +114,38 @@ func TestBuildSurvivesKill(t *testing.T) {
 		}
 	}
 	finish("keygen", "-o", "ci")
-	finish(append(args, "-o", "reference.tar.zst")...)
-	reference, err := os.ReadFile(filepath.Join(dir, "reference.tar.zst"))
+	t.Run("one file", func(t *testing.T) { killBuilds(t, &k, dir, args, 20, start, finish) })
+	t.Run("volumes", func(t *testing.T) { killBuilds(t, &k, dir, append(args, "--volume-size", "1MB"), 8, start, finish) })
+}
+
+// made gives the files of a bundle in dir, one or several.
+func made(t *testing.T, dir, name string) (files []string, content []byte) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, name+"*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	const kills = 20
+	for _, f := range files {
+		p, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content = append(content, p...)
+	}
+	return files, content
+}
+
+func killBuilds(t *testing.T, k *killer, dir string, args []string, kills int, start func(...string) (*exec.Cmd, *bytes.Buffer), finish func(...string)) {
+	args = args[:len(args):len(args)]
+	ref := strings.ReplaceAll(t.Name(), "/", "-") + "-reference.tar.zst"
+	finish(append(args, "-o", ref)...)
+	files, reference := made(t, dir, ref)
+	t.Logf("%d files, %d bytes", len(files), len(reference))
 	for i := range kills {
 		name := fmt.Sprintf("%d.tar.zst", i)
 		run := append(args, "-o", name)
 		cmd, out := start(run...)
-		k.arm(cmd.Process, int64(len(reference))*int64(i)/kills+1)
+		k.arm(cmd.Process, int64(len(reference))*int64(i)/int64(kills)+1)
 		if cmd.Wait() == nil {
 			t.Fatalf("build %d was not killed:\n%s", i, out)
 		}
@@ -134,24 +155,21 @@ func TestBuildSurvivesKill(t *testing.T) {
 		if !killed {
 			t.Fatalf("build %d ended by itself:\n%s", i, out)
 		}
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			t.Fatalf("build %d was killed and there is a finished file", i)
-		}
-		finish(run...)
-		got, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got, reference) {
-			t.Fatalf("build %d, killed and gone on with, differs from an undisturbed one", i)
-		}
-		for _, left := range []string{".part", ".part.journal"} {
-			if _, err := os.Stat(filepath.Join(dir, name+left)); err == nil {
-				t.Errorf("build %d left %s behind", i, name+left)
+		left, _ := made(t, dir, name)
+		for _, f := range left {
+			if !strings.HasSuffix(f, ".part") && !strings.HasSuffix(f, ".part.journal") {
+				t.Fatalf("build %d was killed and there is a finished file %s", i, f)
 			}
 		}
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
+		finish(run...)
+		now, got := made(t, dir, name)
+		if !bytes.Equal(got, reference) || len(now) != len(files) {
+			t.Fatalf("build %d, killed and gone on with, differs from an undisturbed one: %v", i, now)
+		}
+		for _, f := range now {
+			if err := os.Remove(f); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -23,16 +23,27 @@ type opened struct {
 // openReader opens the file and reads nothing of its index yet.
 func openReader(path string) (*archive.Reader, error) {
 	r, err := archive.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	return r, nil
+}
+
+// openError says why a file could not be opened.
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = usagef("bundle %s does not exist", path)
 		if _, statErr := os.Stat(path + ".part"); statErr == nil {
-			return nil, hint(err, "%s.part is there: the build has not finished; run it again and it goes on", path)
+			return hint(err, "%s.part is there: the build has not finished; run it again and it goes on", path)
 		}
+		if _, statErr := os.Stat(archive.VolumeName(path, 1)); statErr == nil {
+			return hint(err, "it lies in volumes: name %s.*", path)
+		}
+	case errors.As(err, new(*archive.Error)):
+		return unreadable(path, err)
 	}
-	if errors.As(err, new(*archive.Error)) {
-		return nil, unreadable(path, err)
-	}
-	return r, err
+	return err
 }
 
 // openBundle opens a bundle for looking at: the signature is not checked, the

@@ -18,12 +18,12 @@ func openReaders(paths []string) (readers []*archive.Reader, done func(), err er
 			r.Close()
 		}
 	}
-	for _, p := range paths {
-		r, err := openReader(p)
+	var errs []error
+	readers, errs = archive.OpenAll(paths)
+	for i, err := range errs {
 		if err != nil {
-			return readers, done, err
+			return readers, done, openError(paths[i], err)
 		}
-		readers = append(readers, r)
 	}
 	return readers, done, nil
 }

@@ -102,27 +102,28 @@ func (a *app) writeWant(reports []*verify.Report, path string) error {
 // base, which then has no report of its own. Without reports the error is not
 // about a bundle; with them it is that of the worst.
 func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options) ([]*verify.Report, error) {
-	var readers []*archive.Reader
+	// A file that cannot even be opened as a bundle is verified by itself.
+	var broken []string
+	var files []string
+	for _, p := range paths {
+		if p == "-" {
+			broken = append(broken, p)
+		} else {
+			files = append(files, p)
+		}
+	}
+	readers, errs := archive.OpenAll(files)
 	defer func() {
 		for _, r := range readers {
 			r.Close()
 		}
 	}()
-	// A file that cannot even be opened as a bundle is verified by itself.
-	var broken []string
-	for _, p := range paths {
-		if p == "-" {
-			broken = append(broken, p)
-			continue
+	for i, err := range errs {
+		if err != nil && errors.As(openError(files[i], err), new(usageError)) {
+			return nil, openError(files[i], err)
 		}
-		r, err := openReader(p)
-		switch {
-		case err == nil:
-			readers = append(readers, r)
-		case errors.As(err, new(usageError)):
-			return nil, err
-		default:
-			broken = append(broken, p)
+		if err != nil {
+			broken = append(broken, files[i])
 		}
 	}
 	bundles := readers
@@ -135,6 +136,7 @@ func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options)
 			return err
 		}).Bundles
 	}
+	seen := map[*archive.Reader]bool{}
 	var reports []*verify.Report
 	var worst error
 	note := func(rep *verify.Report, err error) error {
@@ -159,10 +161,11 @@ func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options)
 			}
 			continue
 		}
-		i := slices.IndexFunc(bundles, func(r *archive.Reader) bool { return r.Path() == p })
-		if i < 0 {
-			continue // the base of another
+		i := slices.IndexFunc(bundles, func(r *archive.Reader) bool { return slices.Contains(r.Files(), p) })
+		if i < 0 || seen[bundles[i]] {
+			continue // the base of another, or a volume more
 		}
+		seen[bundles[i]] = true
 		if err := note(a.verifyOne(func(o verify.Options) (*verify.Report, error) { return verify.File(ctx, bundles[i], o) }, o)); err != nil {
 			return nil, err
 		}
