@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"bundle/archive"
+	"bundle/internal/activity"
 	"bundle/manifest"
 	"bundle/manifest/lock"
 )
@@ -39,6 +40,7 @@ type Build struct {
 	mu     sync.Mutex
 	writer *archive.Writer
 	item   atomic.Pointer[string]
+	active activity.Set
 }
 
 // Progress of a running build.
@@ -47,11 +49,13 @@ type Progress struct {
 	Done, Total int64
 	// Item was begun last.
 	Item string
+	// Active is what is written now, the longest first.
+	Active []activity.State
 }
 
 // Progress may be called at any time from any goroutine.
 func (b *Build) Progress() Progress {
-	p := Progress{Total: b.plan.Size()}
+	p := Progress{Total: b.plan.Size(), Active: b.active.Now()}
 	b.mu.Lock()
 	if b.writer != nil {
 		p.Done = b.writer.Written()
@@ -242,6 +246,9 @@ func (b *Build) fill(ctx context.Context, w *archive.Writer) error {
 			}
 			open, of := b.source(blob.Digest)
 			b.item.Store(&of)
+			now := b.active.Begin(of, registryOf(of), blob.Size)
+			defer now.End()
+			open = watched(open, now)
 			err := w.WriteBlob(ctx, blob.Digest, open)
 			if errors.Is(err, archive.ErrDigest) && b.cache.drop(blob.Digest) {
 				err = w.WriteBlob(ctx, blob.Digest, open)
@@ -261,6 +268,32 @@ func (b *Build) fill(ctx context.Context, w *archive.Writer) error {
 		return err
 	}
 	return joinFailures(failed)
+}
+
+// watched counts the bytes that an opener gives.
+func watched(open opener, item *activity.Item) opener {
+	return func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+		r, err := open(ctx, offset)
+		if err != nil {
+			return nil, err
+		}
+		return item.Reader(r, offset), nil
+	}
+}
+
+// registryOf is the registry in the name of what needs a blob, empty where it
+// names none.
+func registryOf(of string) string {
+	_, ref, ok := strings.Cut(of, "image ")
+	if !ok {
+		return ""
+	}
+	ref, _, _ = strings.Cut(ref, " ")
+	r, err := manifest.ParseReference(ref)
+	if err != nil {
+		return ""
+	}
+	return r.Registry
 }
 
 // source says how to get a blob, and for which object.

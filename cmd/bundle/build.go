@@ -90,7 +90,7 @@ command is run again.`,
 			}
 			stop = a.startMeter("build", "bytes", func() sample {
 				p := b.Progress()
-				return sample{Done: p.Done, Total: p.Total, Item: p.Item}
+				return sample{Done: p.Done, Total: p.Total, Item: p.Item, Active: p.Active}
 			})
 			res, err := b.Run(ctx)
 			stop()
