@@ -118,8 +118,8 @@ func (s *site) killed(t *testing.T, after time.Duration, args ...string) bool {
 	defer cancel()
 	cmd, out := s.command(ctx, args...)
 	err := cmd.Run()
-	if err == nil {
-		return false
+	if err == nil || cmd.ProcessState != nil && cmd.ProcessState.Success() {
+		return false // it was through just before
 	}
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() {
 		t.Fatalf("it failed before it was killed: %v\n%s", err, out)
