@@ -402,6 +402,32 @@ var faults = []fault{
 		},
 	},
 	{
+		id: "volume-size", exit: exitUsage, is: []error{archive.ErrVolumeSize},
+		en: faultText{
+			"Volumes of this size cannot be made.",
+			"Every volume repeats the bundle's lists and keeps room for signatures, and at most 999 can be numbered.",
+			"Give a larger --volume-size; the message says what the least is.",
+		},
+		zh: faultText{
+			"无法按此大小分卷。",
+			"每个分卷都重复包的清单并为签名预留空间，且最多 999 卷。",
+			"加大 --volume-size；错误信息给出了最小值。",
+		},
+	},
+	{
+		id: "patch", exit: exitUsage, is: []error{archive.ErrPatch, verify.ErrWant},
+		en: faultText{
+			"The patch or the list of what is damaged does not fit this bundle.",
+			"It is for another release, more is damaged than it covers, or it is another kind of file. Nothing was changed.",
+			"Let bundle verify write a new list with --want, and have a patch made of it from the file that was sent.",
+		},
+		zh: faultText{
+			"补丁或损坏清单与此包不符。",
+			"它属于其他版本，或损坏范围超出补丁，或是别的文件；未作任何改动。",
+			"用 bundle verify 的 --want 重新生成清单，再由发送方按原文件制作补丁。",
+		},
+	},
+	{
 		id: "incomplete", exit: exitIncomplete, is: []error{verify.ErrIncomplete, archive.ErrMissing, rehearse.ErrIncomplete, serve.ErrUnknown},
 		en: faultText{
 			"Something that is required is not in the bundle.",
