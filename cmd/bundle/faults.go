@@ -33,6 +33,7 @@ import (
 	"bundle/registry/wire"
 	"bundle/verify"
 	"bundle/verify/policy"
+	"bundle/verify/receipt"
 	"bundle/verify/sign"
 	"bundle/verify/walk"
 )
@@ -543,6 +544,32 @@ var faults = []fault{
 			"关于密钥的声明没有有权签署者的签名。",
 			"吊销列表或密钥轮换必须由已受信任的密钥签名才有效。",
 			"向策略的所有者重新索取该声明。",
+		},
+	},
+	{
+		id: "receipt-untrusted", exit: exitUntrusted, is: []error{receipt.ErrUntrusted},
+		en: faultText{
+			"The receipt is not signed by a key that was given, or is about another bundle.",
+			"It was written with another --receipt-key, was changed afterwards, or belongs to another release.",
+			"Get the public key of whoever wrote it on a way of its own, and compare the index digests that bundle verify prints.",
+		},
+		zh: faultText{
+			"收据不是由给定密钥签署的，或属于另一个包。",
+			"收据使用了其他 --receipt-key、事后被改动，或属于其他版本。",
+			"通过独立渠道取得签署者的公钥，并核对 bundle verify 输出的 index 摘要。",
+		},
+	},
+	{
+		id: "receipt", exit: exitUsage, is: []error{receipt.ErrReceipt},
+		en: faultText{
+			"This is no receipt, or there cannot be one.",
+			"The file is something else or cut off, or the bundle is so damaged that its index cannot be read.",
+			"Give the file that --receipt wrote. Where the file that was verified is damaged like that, its exit code and report are all there is.",
+		},
+		zh: faultText{
+			"这不是收据，或无法出具收据。",
+			"文件是别的内容或被截断，或包损坏到无法读取 index。",
+			"使用 --receipt 写出的文件；对损坏的包，只有 bundle verify 的退出码和报告。",
 		},
 	},
 	{

@@ -24,6 +24,7 @@ type installFlags struct {
 	trust   trust
 	site    siteFlags
 	session sessionFlags
+	receipt receiptFlags
 	engine  engine.Options
 	yes     bool
 	dryRun  bool
@@ -51,6 +52,7 @@ Steps that remove data are asked about once, and run once on a host.`,
 	f.trust.flags(c)
 	f.site.flags(c)
 	f.session.flags(c)
+	f.receipt.flags(c)
 	fs := c.Flags()
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask about steps that remove data")
 	fs.Bool("resume", true, "go on where an earlier run stopped")
@@ -75,6 +77,9 @@ func (a *app) install(ctx context.Context, f *installFlags, args []string) error
 	if !f.trust.given() {
 		return hint(usagef("nothing says whose bundle this has to be"), "give the signer's public key with --key or a trust policy with --policy, or take it from anybody with --insecure-skip-signature")
 	}
+	if err := f.receipt.open(ctx, a); err != nil {
+		return err
+	}
 	signers, err := a.verifyAll(ctx, f, args)
 	if err != nil {
 		return err
@@ -98,7 +103,7 @@ func (a *app) install(ctx context.Context, f *installFlags, args []string) error
 	if err != nil {
 		return err
 	}
-	s, err := a.session(j, &f.session, install.Options{Policy: policy, Signers: signers, Resuming: resuming(f.session.state, j)})
+	s, err := a.session(j, &f.session, install.Options{Policy: policy, Signers: signers, Resuming: resuming(f.session.state, j), Report: f.receipt.hear})
 	if err != nil {
 		return err
 	}
@@ -129,6 +134,7 @@ func (a *app) perform(ctx context.Context, f *installFlags, j *install.Job, s *i
 		return err
 	}
 	r, err := a.runPlan(ctx, j.Plan, s, jrn, f.engine)
+	err = f.receipt.installed(ctx, a, j, s, r, err)
 	if a.output == "json" {
 		return a.runAsJSON(r, err)
 	}
@@ -180,6 +186,7 @@ func (a *app) verifyAll(ctx context.Context, f *installFlags, paths []string) ([
 	if err != nil {
 		return nil, err
 	}
+	f.receipt.reports = reports
 	for _, r := range reports {
 		for _, s := range r.Signature.Signers {
 			signers = append(signers, s.Identity)

@@ -17,6 +17,7 @@ func (a *app) verifyCmd() *cobra.Command {
 	var jobs int
 	var want string
 	var remember bool
+	var rec receiptFlags
 	c := &cobra.Command{
 		Use:   "verify BUNDLE...",
 		Short: "Prove that a bundle is whole, ours and complete",
@@ -34,6 +35,7 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
   ssh usb-host cat /media/usb/cnstack-ce-1.1.0.tar.zst | bundle verify - --key ci.pub
   bundle verify cnstack-ce-1.1.0.tar.zst cnstack-ce-1.2.0-delta.tar.zst --key ci.pub
   bundle verify cnstack-ce-1.1.0.tar.zst --policy trust-policy.yaml --remember
+  bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub --receipt verified.json --receipt-key operator.key
   bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub --want damaged.json
   bundle verify cnstack-ce-1.1.0.tar.zst --insecure-skip-signature -o json`,
 		Args: cobra.MinimumNArgs(1),
@@ -45,6 +47,9 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 				return err
 			}
 			o.Jobs = jobs
+			if err := rec.open(ctx, a); err != nil {
+				return err
+			}
 			if t.skip {
 				fmt.Fprintln(a.stderr, "warning: the signature is not checked; a good result says that the content is whole, not whose it is")
 			}
@@ -62,10 +67,11 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 					return err
 				}
 			}
-			return a.printReports(reports, err, t.given())
+			return a.printReports(reports, rec.verified(ctx, a, reports, err), t.given())
 		},
 	}
 	t.flags(c)
+	rec.flags(c)
 	c.Flags().BoolVar(&remember, "remember", false, "with --policy: accept nothing older here from now on (push, serve and install always do)")
 	c.Flags().IntVar(&jobs, "jobs", 0, "blobs hashed at once (default: one for each CPU)")
 	c.Flags().StringVar(&want, "want", "", "write what is damaged or missing to this file, for bundle patch")

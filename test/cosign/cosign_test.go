@@ -10,7 +10,7 @@ import (
 )
 
 // products are the folders of the packages whose tests know cosign.
-var products = []string{"../../verify/sign", "../../cmd/bundle"}
+var products = []string{"../../verify/sign", "../../verify/receipt", "../../cmd/bundle"}
 
 // TestRealCosign hands the real cosign to the product's own tests: that cosign
 // verifies what bundle signs with its keys, and the other way round, and that
