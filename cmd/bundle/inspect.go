@@ -59,19 +59,17 @@ every image with who needs it, charts, files, and the steps with their places.`,
 			var list []inspection
 			var pages []*overview.Overview
 			ctx := cmd.Context()
-			judged := map[*archive.Reader]*verify.Signature{}
+			o, err := t.options(ctx)
+			if err != nil {
+				return err
+			}
+			judged := map[*archive.Reader]*verify.Report{}
 			bundles, done, err := openBundles(args, func(r *archive.Reader) error {
 				if !t.given() || t.skip {
 					return nil
 				}
-				o, err := t.options(ctx)
-				if err != nil {
-					return err
-				}
-				report, err := verify.Trust(ctx, r, o)
-				if err == nil {
-					judged[r] = &report.Signature
-				}
+				var err error
+				judged[r], err = verify.Trust(ctx, r, o)
 				return err
 			})
 			defer done()
@@ -79,7 +77,15 @@ every image with who needs it, charts, files, and the steps with their places.`,
 				return err
 			}
 			for _, b := range bundles {
-				i, o, err := a.inspect(ctx, b, judged[b.Reader])
+				var signature *verify.Signature
+				if rep := judged[b.Reader]; rep != nil {
+					// What a policy says of versions and images.
+					if err := verify.TrustContent(ctx, rep, b.Reader, o); err != nil {
+						return err
+					}
+					signature = &rep.Signature
+				}
+				i, o, err := a.inspect(ctx, b, signature)
 				if err != nil {
 					return err
 				}

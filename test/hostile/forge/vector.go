@@ -135,4 +135,3 @@ func rawLayer() string {
 	return "blobs/sha256/" + digestOf([]byte("stands for a layer that is compressed already"))[7:]
 }
 func packedLayer() string { return "blobs/sha256/" + digestOf(bytes.Repeat([]byte("p"), 3001))[7:] }
-func filesLayer() string  { return "blobs/sha256/" + digestOf(layerTar())[7:] }

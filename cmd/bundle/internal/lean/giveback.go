@@ -1,3 +1,5 @@
+//go:build linux && !cgo
+
 package lean
 
 import (
@@ -10,10 +12,11 @@ import (
 )
 
 // GiveBack lets go of the pages of the program's file. Where it cannot nothing
-// happens.
+// happens: a program that the loader has moved, as with cgo, has pages that are
+// not as they are in the file.
 func GiveBack() {
 	exe, err := os.Readlink("/proc/self/exe")
-	if err != nil {
+	if err != nil || !fixed(exe) {
 		return
 	}
 	maps, err := os.Open("/proc/self/maps")
@@ -34,4 +37,18 @@ func GiveBack() {
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(from), uintptr(to-from), unix.MADV_DONTNEED)
 		}
 	}
+}
+
+// fixed tells whether the program in the file runs where it was linked to.
+func fixed(exe string) bool {
+	f, err := os.Open(exe)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	// e_type of an ELF file; 2 is ET_EXEC. All processors we are built for are
+	// little-endian.
+	var head [18]byte
+	_, err = f.ReadAt(head[:], 0)
+	return err == nil && string(head[:4]) == "\x7fELF" && head[16] == 2
 }
