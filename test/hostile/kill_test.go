@@ -10,6 +10,7 @@ import (
 	"io"
 	"log"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -221,6 +222,10 @@ func TestKilledPushes(t *testing.T) {
 	fresh()
 	t.Cleanup(func() { sink.Close() })
 	whole := s.must(t, args...)
+	// A registry may come at the address of one before it, whose connections
+	// are dead.
+	transport := remote.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableKeepAlives = true
 	// check pulls what answers, and counts it.
 	check := func() (found int) {
 		t.Helper()
@@ -229,7 +234,7 @@ func TestKilledPushes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			img, err := remote.Image(r)
+			img, err := remote.Image(r, remote.WithTransport(transport))
 			if err != nil {
 				continue // not there yet
 			}
