@@ -64,6 +64,9 @@ func ReadCluster(o LoadOptions) (*cluster.Cluster, error) {
 		return cluster.Short(o.Cluster.Masters, o.Cluster.Nodes, short)
 	}
 	f, err := os.Open(o.Clusterfile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: there is no Clusterfile %s", ErrInput, o.Clusterfile)
+	}
 	if err != nil {
 		return nil, err
 	}

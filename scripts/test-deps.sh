@@ -1,14 +1,16 @@
 #!/bin/sh
-# Installs what the product's own tests run against: the SSH server and sudo
+# Installs what the product's own tests run against: the SSH server, sudo and tmux
 # of the distribution. Does nothing where they are there, or where it may not.
 set -eu
 missing=
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v sudo >/dev/null || missing="$missing sudo"
 command -v openssl >/dev/null || missing="$missing openssl"
+# The bars are looked at in a terminal.
+command -v tmux >/dev/null || missing="$missing tmux"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-	echo "tests of hosts want$missing; install them, or those tests are skipped" >&2
+	echo "tests want$missing; install them, or those tests are skipped" >&2
 	exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive

@@ -103,7 +103,10 @@ func (r *Report) Err() error {
 		if first.Reason != "" {
 			v.text += ", " + first.Reason
 		}
-		if n > 1 {
+		switch {
+		case n == 2:
+			v.text += "; and one more problem"
+		case n > 2:
 			v.text += fmt.Sprintf("; and %d more problems", n-1)
 		}
 	}

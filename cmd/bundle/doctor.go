@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"bundle/archive"
-	"bundle/install"
 	"bundle/install/support"
 	"bundle/manifest/cluster"
 )
@@ -32,18 +31,9 @@ contacted. Look through the archive before you give it away.`,
   bundle doctor --name my-cluster --to support.tar.gz`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if file != "" {
-				c, err := install.ReadCluster(install.LoadOptions{Clusterfile: file, Cluster: cluster.Options{AllowNoHosts: true}})
-				switch {
-				case err == nil:
-					name = c.Name
-				case !errors.Is(err, cluster.ErrSyntax):
-					return err
-				}
-			}
-			dir, err := install.StateDir(state, name)
+			name, dir, err := a.findState(file, name, state)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			now := time.Now()
 			if out == "" {

@@ -5,23 +5,12 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"bundle/internal/page"
 )
 
-// formatSize prints bytes for a person, with powers of 1000.
-func formatSize(n int64) string {
-	const step = 1000
-	if n < step {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, unit := float64(n), ""
-	for _, u := range []string{"kB", "MB", "GB", "TB", "PB"} {
-		v, unit = v/step, u
-		if v < step-0.5 {
-			break
-		}
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
-}
+// formatSize prints bytes as pages do.
+func formatSize(n int64) string { return page.Size(n) }
 
 // sizeUnits are what sizes may be given in.
 var sizeUnits = []struct {

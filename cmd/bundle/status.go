@@ -23,19 +23,9 @@ this machine says. No host is contacted.`,
   bundle status --name my-cluster -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if file != "" {
-				c, err := install.ReadCluster(install.LoadOptions{Clusterfile: file, Cluster: cluster.Options{AllowNoHosts: true}})
-				switch {
-				case err == nil:
-					name = c.Name
-				case !errors.Is(err, cluster.ErrSyntax):
-					return err
-				}
-				// A Clusterfile with placeholders names its cluster all the same.
-			}
-			dir, err := install.StateDir(state, name)
+			name, dir, err := a.findState(file, name, state)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			records, err := journal.Read(dir)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -56,4 +46,26 @@ this machine says. No host is contacted.`,
 	c.Flags().StringVar(&state, "state", "", "folder of the cluster's journal, if it is not the default one")
 	a.outputFlag(c, "text", "json")
 	return c
+}
+
+// findState gives the name of a cluster and the folder of what is known of it.
+// A Clusterfile, if one is given, names the cluster.
+func (a *app) findState(file, name, state string) (string, string, error) {
+	if file != "" {
+		c, err := install.ReadCluster(install.LoadOptions{Clusterfile: file, Cluster: cluster.Options{AllowNoHosts: true}})
+		switch {
+		case err == nil:
+			name = c.Name
+		case !errors.Is(err, cluster.ErrSyntax):
+			return "", "", err
+		case state == "":
+			// Perhaps its placeholders were filled by --set.
+			fmt.Fprintf(a.stderr, "warning: %s does not say which cluster it is, so this is about %s; --name or --state names another\n", file, name)
+		}
+	}
+	dir, err := install.StateDir(state, name)
+	if err != nil {
+		return "", "", usageError{err}
+	}
+	return name, dir, nil
 }
