@@ -133,7 +133,7 @@ func TestBarInATerminal(t *testing.T) {
 	if err := os.Symlink(self, program); err != nil {
 		t.Fatal(err)
 	}
-	run := func(name string, args ...string) string {
+	run := func(t *testing.T, name string, args ...string) string {
 		t.Helper()
 		out, err := exec.Command(name, args...).CombinedOutput()
 		if err != nil {
@@ -141,17 +141,19 @@ func TestBarInATerminal(t *testing.T) {
 		}
 		return string(out)
 	}
-	socket := filepath.Join(dir, "tmux")
 	for _, tt := range []struct{ name, env string }{{"colour", "TERM=screen"}, {"no colour", "TERM=screen NO_COLOR=1"}, {"dumb", "TERM=dumb"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			session := strings.ReplaceAll(tt.name, " ", "-")
 			raw := filepath.Join(dir, session+".raw")
-			run(tmux, "-S", socket, "-f", "/dev/null", "new-session", "-d", "-s", session, "-x", "80", "-y", "24", "cat")
-			t.Cleanup(func() { _ = exec.Command(tmux, "-S", socket, "kill-session", "-t", session).Run() })
-			run(tmux, "-S", socket, "set-option", "-t", session, "remain-on-exit", "on")
-			run(tmux, "-S", socket, "pipe-pane", "-t", session, "cat > "+raw)
+			// A server each: one that just lost its last session still takes
+			// a connection, and ends.
+			socket := filepath.Join(dir, session+".tmux")
+			run(t, tmux, "-S", socket, "-f", "/dev/null", "new-session", "-d", "-s", session, "-x", "80", "-y", "24", "cat")
+			t.Cleanup(func() { _ = exec.Command(tmux, "-S", socket, "kill-server").Run() })
+			run(t, tmux, "-S", socket, "set-option", "-t", session, "remain-on-exit", "on")
+			run(t, tmux, "-S", socket, "pipe-pane", "-t", session, "cat > "+raw)
 			line := fmt.Sprintf("echo begun; env %s BUNDLE_TEST_METER=1 %s; echo ended; cat", tt.env, program)
-			run(tmux, "-S", socket, "respawn-pane", "-k", "-t", session, line)
+			run(t, tmux, "-S", socket, "respawn-pane", "-k", "-t", session, line)
 			deadline := time.Now().Add(60 * time.Second)
 			var screen string
 			for !strings.Contains(screen, "ended") {
@@ -159,7 +161,7 @@ func TestBarInATerminal(t *testing.T) {
 					t.Fatalf("it does not end:\n%s", screen)
 				}
 				time.Sleep(50 * time.Millisecond)
-				screen = run(tmux, "-S", socket, "capture-pane", "-p", "-t", session)
+				screen = run(t, tmux, "-S", socket, "capture-pane", "-p", "-t", session)
 			}
 			_, screen, _ = strings.Cut(screen, "begun\n")
 			screen, _, _ = strings.Cut(screen, "ended")
