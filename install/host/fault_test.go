@@ -208,7 +208,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		return throttle(c, 1<<40, silent)
 	}
 	o := options(t)
-	o.KeepAlive = 50 * time.Millisecond
+	o.KeepAlive = 300 * time.Millisecond
 	h := mustDial(t, s.start(), o)
 	pid, done := begun(t, soon(t), h, "sleep 300")
 	close(silent)
@@ -284,7 +284,7 @@ func TestHostsThatCannotBeReachedSayWhy(t *testing.T) {
 		{"no sshd", Target{Address: "127.0.0.1", Port: closed.Addr().(*net.TCPAddr).Port}, 0, "h refuses connections to its SSH port"},
 		{"closes at once", Target{Address: "127.0.0.1", Port: talker("", false)}, 0, "h closes the connection at 127.0.0.1:"},
 		{"web server", Target{Address: "127.0.0.1", Port: talker("HTTP/1.1 400 Bad Request\r\n\r\n", false)}, 0, "h "},
-		{"says nothing", Target{Address: "127.0.0.1", Port: talker("", true)}, 100 * time.Millisecond, "h answers at 127.0.0.1:"},
+		{"says nothing", Target{Address: "127.0.0.1", Port: talker("", true)}, 400 * time.Millisecond, "h answers at 127.0.0.1:"},
 		{"old protocol", Target{Address: "127.0.0.1", Port: talker("SSH-1.5-old\r\n", true)}, 200 * time.Millisecond, "h "},
 		{"no such name", Target{Address: "no-such-host.invalid"}, 0, "h is a name that cannot be looked up"},
 	} {

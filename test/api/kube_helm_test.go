@@ -382,7 +382,7 @@ func TestOutageIsToldAsOne(t *testing.T) {
 	if hint(err) == "" {
 		t.Error("no hint")
 	}
-	if d := time.Since(begin); d > 8*time.Second {
+	if d := time.Since(begin); d > 30*time.Second {
 		t.Errorf("a step of 3 seconds took %s", d)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
