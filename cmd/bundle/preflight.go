@@ -86,17 +86,7 @@ Nothing is written on any host.`,
 			if err != nil {
 				return err
 			}
-			if a.output == "json" {
-				if err := a.printJSON(r); err != nil {
-					return err
-				}
-				return quietly(r.Err())
-			}
-			a.warn(j)
-			if err := r.Text(a.stdout, verbose); err != nil {
-				return err
-			}
-			return quietly(r.Err())
+			return a.tell(j, r, verbose)
 		},
 	}
 	t.flags(c)

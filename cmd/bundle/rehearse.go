@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -40,17 +41,7 @@ place that asks for it, and the exit code is 5.`,
 			if err != nil {
 				return err
 			}
-			if a.output == "json" {
-				if err := a.printJSON(r); err != nil {
-					return err
-				}
-				return quietly(r.Err())
-			}
-			a.warn(j)
-			if err := r.Text(a.stdout, verbose); err != nil {
-				return err
-			}
-			return quietly(r.Err())
+			return a.tell(j, r, verbose)
 		},
 	}
 	t.flags(c)
@@ -60,6 +51,28 @@ place that asks for it, and the exit code is 5.`,
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "list every image and note")
 	a.outputFlag(c, "text", "json")
 	return c
+}
+
+// findings are what was found out about a job before it is done.
+type findings interface {
+	Text(w io.Writer, verbose bool) error
+	// Err is nil where nothing stands in the way.
+	Err() error
+}
+
+// tell prints findings, and fails as they do.
+func (a *app) tell(j *install.Job, f findings, verbose bool) error {
+	if a.output == "json" {
+		if err := a.printJSON(f); err != nil {
+			return err
+		}
+		return quietly(f.Err())
+	}
+	a.warn(j)
+	if err := f.Text(a.stdout, verbose); err != nil {
+		return err
+	}
+	return quietly(f.Err())
 }
 
 // quietly marks an error whose story was told already; nil stays nil.
