@@ -131,8 +131,9 @@ func pullNodes(addr string, images []string, nodes, streams int) (int64, error) 
 	return total.Load(), err
 }
 
-// distribution starts the reference registry on a folder.
-func distribution(dir string) (*server, string, error) {
+// distribution starts the reference registry on a folder; config is where its
+// configuration is to be written.
+func distribution(dir, path string) (*server, string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
@@ -143,7 +144,6 @@ func distribution(dir string) (*server, string, error) {
 	}
 	config := fmt.Sprintf("version: 0.1\nlog:\n  level: error\n  accesslog: {disabled: true}\nstorage:\n  filesystem: {rootdirectory: %q}\n  delete: {enabled: false}\nhttp:\n  addr: %q\n  secret: bench\n",
 		filepath.Join(dir, "registry"), addr)
-	path := filepath.Join(dir, "config.yml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, "", err
 	}
@@ -164,4 +164,48 @@ func distribution(dir string) (*server, string, error) {
 	}
 	v.stop(&sample{})
 	return nil, "", fmt.Errorf("the registry does not answer on %s", addr)
+}
+
+// pushBlob puts a blob into a repository, if it is not there.
+func pushBlob(addr, repo string, d descriptor, content io.Reader) error {
+	url := "http://" + addr + "/v2/" + repo + "/blobs/"
+	resp, err := http.Head(url + d.Digest)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	resp, err = http.Post(url+"uploads/", "", nil)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	at, err := resp.Location()
+	if err != nil || resp.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("POST %s: %s", url, resp.Status)
+	}
+	q := at.Query()
+	q.Set("digest", d.Digest)
+	at.RawQuery = q.Encode()
+	return put(at.String(), "application/octet-stream", d.Size, content)
+}
+
+func put(url, mediaType string, size int64, content io.Reader) error {
+	req, err := http.NewRequest(http.MethodPut, url, content)
+	if err != nil {
+		return err
+	}
+	req.ContentLength = size
+	req.Header.Set("Content-Type", mediaType)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusCreated {
+		return fmt.Errorf("PUT %s: %s", url, resp.Status)
+	}
+	return nil
 }
