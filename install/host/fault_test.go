@@ -233,7 +233,7 @@ func TestStopOverASilentConnectionIsBounded(t *testing.T) {
 	o := options(t)
 	o.KeepAlive = -1
 	h := mustDial(t, s.start(), o)
-	h.(*remote).patience = 100 * time.Millisecond
+	h.(*remote).patience = 2 * time.Second // the second stop has to be over by then
 	ctx, cancel := context.WithCancel(soon(t))
 	pid, done := begun(t, ctx, h, "sleep 300")
 	close(silent)
@@ -244,6 +244,41 @@ func TestStopOverASilentConnectionIsBounded(t *testing.T) {
 	output(t, h, "true")
 	if running(pid) {
 		t.Error("the stopped script goes on")
+	}
+}
+
+// Nothing begins beside a lost script that does not end.
+func TestLostScriptThatDoesNotEndIsNotJoined(t *testing.T) {
+	s := newServer(t)
+	silent := make(chan struct{})
+	s.onConn = func(n int, c net.Conn) net.Conn {
+		if n > 1 {
+			return c
+		}
+		return throttle(c, 1<<40, silent)
+	}
+	o := options(t)
+	o.KeepAlive = 300 * time.Millisecond
+	h := mustDial(t, s.start(), o)
+	pid, done := begun(t, soon(t), h, "sleep 300")
+	close(silent)
+	if err := <-done; !errors.Is(err, ErrConnection) {
+		t.Errorf("got %v", err)
+	}
+	r := h.(*remote)
+	grace := r.o.Grace
+	r.patience, r.o.Grace = time.Nanosecond, 0 // so that no stop is in time
+	mark := filepath.Join(t.TempDir(), "mark")
+	if err := h.Run(soon(t), Command{Script: "touch " + mark}); !errors.Is(err, ErrConnection) || !strings.Contains(err.Error(), "is still busy with what is left of an earlier script") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("a script ran beside the lost one")
+	}
+	r.patience, r.o.Grace = 0, grace
+	output(t, h, "true")
+	if running(pid) {
+		t.Error("the lost script goes on")
 	}
 }
 

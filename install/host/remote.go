@@ -182,15 +182,21 @@ func (r *remote) connect(ctx context.Context) (*link, error) {
 		}
 		r.way, r.knowsWay = way, true
 	}
+	busy := false
 	for _, s := range r.takeLeft() {
 		r.log.note("ending what is left of a script")
-		if !r.endScript(ctx, open, r.way, s) && !l.alive() {
+		if !r.endScript(ctx, open, r.way, s) {
 			r.leave(s)
+			busy = true
 		}
 	}
 	if !l.alive() {
 		return nil, &Error{Host: r.name, Class: ErrConnection, Reason: "closed the connection right after the login",
 			Next: "see that the host is up", Err: l.cause}
+	}
+	if busy {
+		return nil, &Error{Host: r.name, Class: ErrConnection, Reason: "is still busy with what is left of an earlier script, which does not end",
+			Next: "look what hangs there, a disk or a mount for instance, and run the same command again"}
 	}
 	return l, nil
 }

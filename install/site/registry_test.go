@@ -292,6 +292,13 @@ func TestRegistryComesBackWhenItEnds(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	// A killed process is gone only when the kernel comes to it.
+	eventually(t, func() error {
+		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && len(line) > 0 {
+			return fmt.Errorf("the supervisor %d goes on", pid)
+		}
+		return nil
+	})
 	mustStart(t, s, h, true)
 	// A number in the file that is somebody else's process now is not killed.
 	put1(t, s.p.pid, fmt.Sprintf("%d 1\n", os.Getpid()))

@@ -32,11 +32,14 @@ import (
 // corpus is the folder of the vectors.
 const corpus = "../../testdata/vectors"
 
-// What a vector may cost.
-const (
-	maxPeakKiB = 64 << 10
-	maxTime    = 2 * time.Second
-)
+// cost is what a vector may cost: make hostile has the machine to itself, and
+// elsewhere other tests run beside this one.
+func cost() (peakKiB int64, took time.Duration) {
+	if os.Getenv("HOSTILE") == "" {
+		return 128 << 10, 40 * time.Second
+	}
+	return 64 << 10, 2 * time.Second
+}
 
 func unpacked(t *testing.T, p []byte) []byte {
 	t.Helper()
@@ -136,17 +139,26 @@ func TestVerifyRefusesEveryVector(t *testing.T) {
 	list, dir := vectors(t)
 	key := filepath.Join(corpus, forge.KeyName)
 	run(t, nil, "version") // builds it, and brings it into memory
+	maxPeakKiB, maxTime := cost()
 	var worst, sum int64
 	for _, v := range list {
 		t.Run(v.Name, func(t *testing.T) {
 			file := filepath.Join(dir, v.Name)
-			o := run(t, nil, "verify", file, "--key", key)
+			args := []string{"verify", file, "--key", key}
+			for _, w := range v.With {
+				args = append(args, filepath.Join(dir, w))
+			}
+			o := run(t, nil, args...)
 			sane(t, "verify", o)
 			if o.Exit != v.Exit {
 				t.Errorf("%s, %s: exit %d, want %d\n%s%s", v.Section, v.Rule, o.Exit, v.Exit, o.Stdout, o.Stderr)
 			}
 			if o.PeakKiB > maxPeakKiB || o.Took > maxTime {
 				t.Errorf("verify takes %d KiB and %v", o.PeakKiB, o.Took)
+			}
+			worst, sum = max(worst, o.PeakKiB), sum+o.PeakKiB
+			if len(v.With) > 0 || strings.HasPrefix(v.Section, "Volumes") {
+				return // one pipe is one file
 			}
 			f, err := os.Open(file)
 			if err != nil {
@@ -165,7 +177,7 @@ func TestVerifyRefusesEveryVector(t *testing.T) {
 			if s.PeakKiB > maxPeakKiB || s.Took > maxTime {
 				t.Errorf("verify from a pipe takes %d KiB and %v", s.PeakKiB, s.Took)
 			}
-			worst, sum = max(worst, o.PeakKiB, s.PeakKiB), sum+o.PeakKiB
+			worst = max(worst, s.PeakKiB)
 		})
 	}
 	t.Logf("%d vectors, peak at most %d KiB, %d on average", len(list), worst, sum/int64(len(list)))
@@ -184,7 +196,7 @@ func TestEveryVectorInEveryCommand(t *testing.T) {
 	addr := strings.TrimPrefix(sink.URL, "http://")
 	good := map[string]bool{}
 	for _, v := range list {
-		good[v.Name] = v.Exit == 0
+		good[v.Name] = v.Exit == 0 && len(v.With) == 0
 	}
 	for _, v := range list {
 		t.Run(v.Name, func(t *testing.T) {
@@ -228,7 +240,7 @@ func extracted(t *testing.T, file string, v forge.Vector) {
 	to := filepath.Join(around, "a", "b", "to")
 	o := run(t, nil, "extract", file, "--to", to)
 	sane(t, "extract", o)
-	if v.Exit == 0 && o.Exit != 0 {
+	if v.Exit == 0 && len(v.With) == 0 && o.Exit != 0 {
 		t.Errorf("extract: exit %d for a good bundle\n%s", o.Exit, o.Stderr)
 	}
 	err := filepath.WalkDir(around, func(p string, d fs.DirEntry, err error) error {
