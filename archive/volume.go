@@ -42,6 +42,8 @@ const (
 	signatureRoom = 64 << 10
 	// maxHead bounds what a bundle has before its blobs.
 	maxHead = MaxIndexSize + MaxDockerManifestSize + MaxLayoutSize + maxDeltaSize + 1<<20
+	// maxTail bounds what it has behind them.
+	maxTail = MaxSignatures*(MaxSignatureSize+4<<10) + seekHeaderLen + maxTableFrames*seekEntryLen + 64<<10
 )
 
 // volumeInfo is what volume.json says.
@@ -117,6 +119,14 @@ const (
 	atData = 4
 	atTail = 6
 )
+
+// before tells whether w can be a later volume: the next one begins where v ends.
+func (v *volumeShape) before(w *volume) bool {
+	if w.info.number == v.info.number+1 {
+		return v.info.to() == w.info.from
+	}
+	return v.info.number < w.info.number && v.info.to() < w.info.from
+}
 
 // size is the length of the volume's file.
 func (v *volumeShape) size() int64 {
@@ -315,7 +325,7 @@ func readVolume(ra io.ReaderAt, size int64, path string) (*volume, error) {
 	if v.edges, err = t.readUnsized(src, nameEdges, maxVolumeJSON, size-src.off); err != nil {
 		return nil, err
 	}
-	if v.tail, err = t.readUnsized(src, nameTail, maxFileSize, size-src.off); err != nil {
+	if v.tail, err = t.readUnsized(src, nameTail, maxTail, size-src.off); err != nil {
 		return nil, err
 	}
 	v.volumeShape.tail = int64(len(v.tail))
@@ -537,6 +547,8 @@ func OpenAll(paths []string) (readers []*Reader, errs []error) {
 			if sets[g] == nil {
 				at[g], which[g] = len(readers), i
 				readers = append(readers, nil)
+			} else {
+				v.share(sets[g][0])
 			}
 			sets[g] = append(sets[g], v)
 		}
@@ -553,6 +565,17 @@ func OpenAll(paths []string) (readers []*Reader, errs []error) {
 		readers[at[g]] = r
 	}
 	return slices.DeleteFunc(readers, func(r *Reader) bool { return r == nil }), errs
+}
+
+// share lets go of a head and a tail that another volume has, too: up to 999
+// would be held otherwise.
+func (v *volume) share(w *volume) {
+	if bytes.Equal(v.head, w.head) {
+		v.head = w.head
+	}
+	if bytes.Equal(v.tail, w.tail) {
+		v.tail = w.tail
+	}
 }
 
 // openFile opens one file: a bundle or a volume.
@@ -612,7 +635,7 @@ func joinVolumes(list []*volume) (*Reader, error) {
 				continue
 			}
 			m.name = nameVolume
-		case len(set.list) > 0 && set.list[len(set.list)-1].info.to() > v.info.from:
+		case len(set.list) > 0 && !set.list[len(set.list)-1].before(v), len(set.list) == 0 && v.info.number == 1 && v.info.from != int64(len(set.head)):
 			m.name = nameVolume
 		default:
 			v.head, v.tail = set.head, set.tail
@@ -620,7 +643,7 @@ func joinVolumes(list []*volume) (*Reader, error) {
 			paths = append(paths, v.path)
 			continue
 		}
-		return nil, v.in(m.damaged(0, 0, "it contradicts another volume of the same bundle"))
+		return nil, v.in(&Error{Class: ErrDamaged, Member: m.name, Reason: "it contradicts another volume of the same bundle"})
 	}
 	first := set.list[0].path
 	name := first

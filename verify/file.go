@@ -31,6 +31,12 @@ func Path(ctx context.Context, path string, o Options) (*Report, error) {
 		defer r.Close()
 		return File(ctx, r, o)
 	}
+	return Broken(ctx, path, err, o)
+}
+
+// Broken makes the report of a file that [archive.OpenAll] could not open, with
+// all that can still be read in it.
+func Broken(ctx context.Context, path string, err error, o Options) (*Report, error) {
 	var damage *archive.Error
 	if !errors.As(err, &damage) || errors.Is(err, archive.ErrVersion) {
 		var pathError *fs.PathError

@@ -74,6 +74,8 @@ func stream(ctx context.Context, r *counter, damage *archive.Error, o Options) (
 	if err == nil {
 		rep.IndexDigest = in.IndexDigest()
 		signatures, signed, err = s.stream(ctx, in, r, rep, o)
+	} else if damage != nil && errors.Is(err, archive.ErrFormat) {
+		err = nil // one volume of some; what is wrong with it is known better
 	} else if err = s.damage(ctx, err); err == nil {
 		signed = false
 	}

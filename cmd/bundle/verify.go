@@ -119,6 +119,7 @@ func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options)
 		}
 	}
 	readers, errs := archive.OpenAll(files)
+	unopened := map[string]error{}
 	defer func() {
 		for _, r := range readers {
 			r.Close()
@@ -130,6 +131,7 @@ func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options)
 		}
 		if err != nil {
 			broken = append(broken, files[i])
+			unopened[files[i]] = err
 		}
 	}
 	bundles := readers
@@ -161,7 +163,7 @@ func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options)
 				if p == "-" {
 					return verify.Stream(ctx, a.stdin, o)
 				}
-				return verify.Path(ctx, p, o)
+				return verify.Broken(ctx, p, unopened[p], o)
 			}, o)); err != nil {
 				return nil, err
 			}

@@ -108,6 +108,18 @@ type Bundle struct {
 	Docker    []byte       // nil for none
 	Blobs     []*Blob      // in the order of the file
 	Entries   []Descriptor // of index.json, without the layout's
+	// Bare leaves out the bundle's manifest and inventory, as a patch does.
+	Bare bool
+	// Delta, if set, gives delta.json, and Left the digests of blobs whose
+	// members are not in the file.
+	Delta func(digests []string) []byte
+	Left  map[string]bool
+
+	// Index, Body and Tail are what was made: index.json, where the first blob
+	// begins and where the signatures do. Ends are where the blobs end.
+	Index      []byte
+	Body, Tail int64
+	Ends       []int64
 
 	// Stages: each may change, or replace, what it is given.
 	OnLayout     func([]byte) []byte
@@ -177,12 +189,15 @@ func (b *Bundle) Make() []byte {
 	inventory := encode(b.Inventory)
 	bundle := encode(Manifest{SchemaVersion: 2, MediaType: typeManifest, ArtifactType: "application/vnd.bundle.v1",
 		Config: describe(typeInventory, inventory), Layers: b.Files})
-	b.Blobs = append([]*Blob{{Content: bundle}, {Content: inventory}}, b.Blobs...)
-	b.entry(describe(typeManifest, bundle), "bundle", "bundle/"+b.Name+":"+b.Version)
+	if !b.Bare {
+		b.Blobs = append([]*Blob{{Content: bundle}, {Content: inventory}}, b.Blobs...)
+		b.entry(describe(typeManifest, bundle), "bundle", "bundle/"+b.Name+":"+b.Version)
+	}
 
-	var lines []string
+	var lines, digests []string
 	for _, blob := range b.Blobs {
 		lines = append(lines, blob.listing())
+		digests = append(digests, blob.digest())
 	}
 	layout := []byte(`{"version":1,"blobs":[` + strings.Join(lines, ",") + `]}`)
 	if b.OnLayout != nil {
@@ -196,6 +211,12 @@ func (b *Bundle) Make() []byte {
 	if b.Docker != nil {
 		index.Annotations["vnd.bundle.docker-manifest"] = digestOf(b.Docker)
 	}
+	var delta []byte
+	if b.Delta != nil {
+		delta = b.Delta(digests)
+		index.Annotations["vnd.bundle.format"], index.Annotations["vnd.bundle.min-reader"] = "2", "2"
+		index.Annotations["vnd.bundle.delta"] = digestOf(delta)
+	}
 	if b.OnIndex != nil {
 		b.OnIndex(index)
 	}
@@ -203,6 +224,7 @@ func (b *Bundle) Make() []byte {
 	if b.OnIndexBytes != nil {
 		indexBytes = b.OnIndexBytes(indexBytes)
 	}
+	b.Index = indexBytes
 	signatures := [][]byte{sign(trusted, indexBytes)}
 	if b.OnSignatures != nil {
 		signatures = b.OnSignatures(indexBytes, signatures)
@@ -213,9 +235,16 @@ func (b *Bundle) Make() []byte {
 		members = append(members, member("manifest.json", b.Docker, true))
 	}
 	members = append(members, member("blobs/sha256/"+digestOf(layout)[7:], layout, false))
-	for _, blob := range b.Blobs {
-		members = append(members, blob.member())
+	if delta != nil {
+		members = append(members, member("delta.json", delta, true))
 	}
+	begin := len(members)
+	for i, blob := range b.Blobs {
+		if !b.Left[digests[i]] {
+			members = append(members, blob.member())
+		}
+	}
+	end := len(members)
 	for i, s := range signatures {
 		members = append(members, member(fmt.Sprintf("signatures/%d.sigstore.json", i+1), s, true))
 	}
@@ -225,8 +254,19 @@ func (b *Bundle) Make() []byte {
 	}
 
 	var frames []Frame
-	for _, m := range members {
-		frames = append(frames, m.frames()...)
+	pos := int64(0)
+	for i, m := range members {
+		if i == begin {
+			b.Body = pos
+		}
+		for _, f := range m.frames() {
+			frames = append(frames, f)
+			pos += int64(len(f.Data))
+		}
+		if i >= begin && i < end {
+			b.Ends = append(b.Ends, pos)
+			b.Tail = pos
+		}
 	}
 	if b.OnFrames != nil {
 		frames = b.OnFrames(frames)

@@ -23,6 +23,9 @@ type Vector struct {
 	// the whole file at hand the signatures at its end are judged first, and in
 	// one pass last.
 	StreamExit int `json:"streamExit,omitempty"`
+	// With are the names of vectors to be given behind this one: the other
+	// volumes, a base, or a patch. Exit is then for all of them together.
+	With []string `json:"with,omitempty"`
 	// Size and Digest of the file, unpacked.
 	Size   int    `json:"size"`
 	Digest string `json:"digest"`
@@ -72,6 +75,7 @@ func Vectors() []*Vector {
 		{"", wholeVectors()}, {"Members", memberVectors()}, {"Tar headers", headerVectors()}, {"Raw frames", rawVectors()},
 		{"Packed blobs", packedVectors()}, {"The seek table", tableVectors()}, {"The index", indexVectors()},
 		{"The layout blob", layoutVectors()}, {"The index", contentVectors()}, {"Signatures", signatureVectors()}, {"Limits", limitVectors()}, {"Reading", readingVectors()},
+		{"Deltas", deltaVectors()}, {"Volumes", volumeVectors()}, {"Patches", patchVectors()},
 	} {
 		for _, v := range section.vectors {
 			v.Section = section.name
