@@ -53,7 +53,8 @@ func (r *Reader) Patch() (*Patch, error) {
 	p := new(Patch)
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(p); err != nil || dec.More() || len(p.Signatures) > MaxSignatures {
+	err = dec.Decode(p)
+	if _, more := dec.Token(); err != nil || more != io.EOF || len(p.Signatures) > MaxSignatures {
 		m, _ := r.own(d)
 		return nil, m.damaged(m.pos, m.encodedLen(), "it does not say what the patch is for")
 	}
@@ -287,6 +288,14 @@ func mend(ctx context.Context, fs fsys, path string, patch *Reader, progress fun
 	if err := f.lock(); err != nil {
 		return fmt.Errorf("%s cannot be mended: %w", path, err)
 	}
+	size, _, err := f.size()
+	if err != nil {
+		return err
+	}
+	if have, err := readIndex(f, size); err == nil && !bytes.Equal(have, t.index) {
+		// A patch that holds everything would make any file its bundle.
+		return fmt.Errorf("%w: it is for the bundle with the index %s, and %s is another one", ErrPatch, digest.FromBytes(t.index), path)
+	}
 	var own tools
 	for i := range t.geo.blobs {
 		if t.geo.pos[i] < 0 {
@@ -310,10 +319,6 @@ func mend(ctx context.Context, fs fsys, path string, patch *Reader, progress fun
 		if err != nil {
 			return err
 		}
-	}
-	size, _, err := f.size()
-	if err != nil {
-		return err
 	}
 	signatures := t.signatures
 	if tail, err := readTail(f, size); err == nil && tail.pos == t.geo.end {
@@ -339,6 +344,17 @@ func mend(ctx context.Context, fs fsys, path string, patch *Reader, progress fun
 		return mendError(path, err)
 	}
 	return nil
+}
+
+// readIndex reads index.json, whose frames have checksums: what it gives is what
+// somebody wrote.
+func readIndex(ra io.ReaderAt, size int64) ([]byte, error) {
+	var t tools
+	src := newSourceAt(ra, 0, size)
+	if err := readOCILayout(src, nil); err != nil {
+		return nil, err
+	}
+	return t.readUnsized(src, nameIndex, MaxIndexSize, size-src.off)
 }
 
 func mendError(path string, err error) error {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -108,6 +109,51 @@ func TestEveryFlipIsMended(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A patch of another bundle that holds all of it must not make a good bundle
+// that one.
+func TestPatchOfAnotherBundleChangesNothing(t *testing.T) {
+	other := newSample(t, nil, []byte("another blob"))
+	patch := patchOf(t, other.built(t, []byte("signature")), other.plan.Blobs()[0].Digest)
+	s, volumes := smallVolumes(t)
+	for name, good := range map[string][]byte{"bundle": s.built(t, []byte("signature")), "volume": volumes[0]} {
+		cut := bytes.Clone(good)
+		cut[len(cut)-1] ^= 1 // its end cannot be read
+		for _, p := range [][]byte{good, cut} {
+			fs := newMemFS()
+			fs.put("b", bytes.Clone(p))
+			if err := mend(t.Context(), fs, "b", patch, nil); !errors.Is(err, ErrPatch) {
+				t.Errorf("%s: %v, want ErrPatch", name, err)
+			}
+			if got, _ := fs.content("b"); !bytes.Equal(got, p) {
+				t.Errorf("%s: the file was changed", name)
+			}
+		}
+	}
+}
+
+// What a patch says ends with its JSON.
+func TestPatchWithSomethingBehind(t *testing.T) {
+	s := small(t)
+	r, err := NewReader(bytes.NewReader(s.built(t)), int64(len(s.built(t))))
+	if err != nil || r.Load() != nil {
+		t.Fatal(err)
+	}
+	doc := `{"index":"` + s.plan.IndexDigest().String() + `"}`
+	for _, behind := range []string{"}", "]", "x", "{}"} {
+		in, err := newPatchOf(r, nil, []byte(doc+behind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		patch, err := NewReader(in, in.Size())
+		if err != nil || patch.Load() != nil {
+			t.Fatal(err)
+		}
+		if _, err := patch.Patch(); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s behind it: %v", behind, err)
+		}
+	}
 }
 
 // FuzzPatch: nothing that calls itself a patch can make a bundle anything but

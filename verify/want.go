@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -86,7 +87,8 @@ func ParseWant(data []byte) (*Want, error) {
 	w := new(Want)
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	if err := d.Decode(w); err != nil || d.More() {
+	err := d.Decode(w)
+	if _, more := d.Token(); err != nil || more != io.EOF {
 		return nil, fmt.Errorf("%w: it is not what bundle verify --want writes", ErrWant)
 	}
 	if w.SchemaVersion != wantSchema {
@@ -110,7 +112,7 @@ func ParseWant(data []byte) (*Want, error) {
 // [ErrWant].
 func (w *Want) Fits(r *archive.Reader) error {
 	if !w.Head && w.IndexDigest != r.IndexDigest() {
-		return fmt.Errorf("%w: it is for %s %s with the index %s, and %s has %s", ErrWant, w.Name, w.Version, w.IndexDigest, r.Path(), r.IndexDigest())
+		return fmt.Errorf("%w: it is for %s %s with the index %s, and %s has %s", ErrWant, printable(w.Name), printable(w.Version), w.IndexDigest, r.Path(), r.IndexDigest())
 	}
 	for _, d := range w.Blobs {
 		if _, ok := r.Stat(d); !ok {

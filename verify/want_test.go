@@ -189,6 +189,31 @@ func TestPatchBesideTheFile(t *testing.T) {
 	}
 }
 
+// A list comes from a site: what it says is not printed as it stands, and nothing
+// may follow it.
+func TestWantIsHostile(t *testing.T) {
+	path := standard(t).write(signer(t))
+	r := opened(t, path)
+	if err := r.Load(); err != nil {
+		t.Fatal(err)
+	}
+	other := digest.FromString("another index")
+	doc := `{"schemaVersion":1,"name":"a\u001b[2Jb","version":"\u0007","indexDigest":"` + other.String() + `","head":false,"blobs":["` + other.String() + `"]}`
+	w, err := ParseWant([]byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Fits(r)
+	if !errors.Is(err, ErrWant) || bytes.ContainsAny([]byte(err.Error()), "\x1b\x07") {
+		t.Errorf("%q", err)
+	}
+	for _, behind := range []string{"}", "]", "{}", "x"} {
+		if _, err := ParseWant([]byte(doc + behind)); !errors.Is(err, ErrWant) {
+			t.Errorf("%s behind it: %v", behind, err)
+		}
+	}
+}
+
 func mustRead(t testing.TB, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(path)

@@ -136,7 +136,9 @@ func (s *Server) Metrics() http.Handler { return s.status.metrics }
 
 // Health answers 200 while every bundle can be read, and 503 with the reason
 // otherwise.
-func (s *Server) Health() http.Handler { return http.HandlerFunc(s.status.health) }
+func (s *Server) Health() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.status.health(w, r, true) })
+}
 
 // Problems tells which bundles cannot be read now, and why; empty where all is
 // well.

@@ -216,6 +216,26 @@ func TestMetricsAndHealth(t *testing.T) {
 	if rec.Code != 503 || !strings.Contains(rec.Body.String(), `"stick":"no medium"`) {
 		t.Errorf("health of a bundle on a medium that is gone: %d %s", rec.Code, rec.Body)
 	}
+	// Names of bundles and files are for those who have the password.
+	sl, err := New([]Bundle{{Name: "stick", Content: goneFake{f}}}, Options{Htpasswd: htpasswd(t, "alice", "secret")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sl.Close() }()
+	for password, want := range map[string]string{
+		"": `{"status":"unavailable"}`, "wrong": `{"status":"unavailable"}`,
+		"secret": `{"status":"unavailable","problems":{"stick":"no medium"}}`,
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/healthz", nil)
+		if password != "" {
+			r.SetBasicAuth("alice", password)
+		}
+		rec := httptest.NewRecorder()
+		sl.Handler().ServeHTTP(rec, r)
+		if rec.Code != 503 || strings.TrimSpace(rec.Body.String()) != want {
+			t.Errorf("health with the password %q: %d %s", password, rec.Code, rec.Body)
+		}
+	}
 }
 
 // onRequest is a log that only tells when a request is done with.

@@ -96,7 +96,9 @@ func (st *status) problems(ctx context.Context) map[string]string {
 	return st.checks.CheckStatus(ctx)
 }
 
-func (st *status) health(w http.ResponseWriter, r *http.Request) {
+// health tells whether all checks pass, and those who may come in also which
+// do not: that names bundles and files.
+func (st *status) health(w http.ResponseWriter, r *http.Request, known bool) {
 	answer := struct {
 		Status   string            `json:"status"`
 		Problems map[string]string `json:"problems,omitempty"`
@@ -105,6 +107,9 @@ func (st *status) health(w http.ResponseWriter, r *http.Request) {
 	if len(answer.Problems) > 0 {
 		answer.Status = "unavailable"
 		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if !known {
+		answer.Problems = nil
 	}
 	_ = json.NewEncoder(w).Encode(answer) // the client is gone, or not
 }

@@ -183,7 +183,7 @@ func (r *Receipt) check() error {
 		return fmt.Errorf("%w: it names no bundle", ErrReceipt)
 	}
 	for _, b := range r.Bundles {
-		if b.IndexDigest.Validate() != nil {
+		if b.IndexDigest.Validate() != nil || b.IndexDigest.Algorithm() != digest.SHA256 {
 			return fmt.Errorf("%w: a bundle whose index cannot be read has none", ErrReceipt)
 		}
 	}

@@ -82,6 +82,7 @@ func TestReceipt(t *testing.T) {
 	for text, change := range map[string]func(r *Receipt){
 		"names no bundle":     func(r *Receipt) { r.Bundles = nil },
 		"index cannot":        func(r *Receipt) { r.Bundles[0].IndexDigest = "" },
+		"cannot be read":      func(r *Receipt) { r.Bundles[0].IndexDigest = digest.SHA512.FromString("index") },
 		`about "bake"`:        func(r *Receipt) { r.Operation = "bake" },
 		`the outcome "great"`: func(r *Receipt) { r.Outcome = "great" },
 	} {
