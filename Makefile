@@ -14,7 +14,7 @@ DURATION ?= 10m
 export CGO_ENABLED ?= 0
 export GOFLAGS     ?= -trimpath
 
-.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint hostile soak fuzz big bench release clean
+.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint hostile kills soak fuzz big bench release clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,10 @@ lint: ## gofmt, vet and staticcheck
 
 hostile: ## broken bundles in every command, failing disks, KILLS random kills of build, sign and push
 	HOSTILE=1 KILLS=$(KILLS) $(GO) test -timeout 3h -v ./test/hostile -run 'Corpus|Verify|EveryVector|EveryWrite|Killed|Secrets|Modes'
+
+kills: ## KILLS random kills each of build, sign, push, and of installs on a real API server
+	HOSTILE=1 KILLS=$(KILLS) $(GO) test -timeout 3h -v ./test/hostile -run Killed
+	$(MAKE) -C test/api GO=$(GO) KILLS=$(KILLS) kills
 
 soak: ## the registry under 64 clients for DURATION: no wrong byte, memory flat
 	DURATION=$(DURATION) $(GO) test -timeout 24h -v ./test/hostile -run Soak
