@@ -3,10 +3,12 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -114,9 +116,14 @@ func (b *bench) slow(runs int) error {
 	if err := link.check(); err != nil {
 		return err
 	}
+	sizes, err := b.sizes()
+	if err != nil {
+		return err
+	}
 	note := func(jobs int) {
 		can := float64(jobs) * linkRate
-		b.note("%.0f %% of what %d connections can carry", 100*b.last().rate/can, jobs)
+		b.note("%.0f %% of what %d connections can carry; %.0f %% is the most without cutting a blob in pieces",
+			100*b.last().rate/can, jobs, 100*float64(b.corpus.Bytes)/can/longest(sizes, jobs).Seconds())
 	}
 	if _, err := b.measure(jobSlow, toolBuild, "", runs, func(dir string, s *sample) error {
 		start := time.Now()
@@ -146,6 +153,33 @@ func (b *bench) slow(runs int) error {
 	}
 	note(imgpkgJobs)
 	return nil
+}
+
+// sizes are those of all blobs, the largest first.
+func (b *bench) sizes() ([]int64, error) {
+	seen := map[string]int64{}
+	for _, img := range b.images {
+		blobs, err := blobsOf(b.upstream, img)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range blobs {
+			seen[d.Digest] = d.Size
+		}
+	}
+	sizes := slices.Sorted(maps.Values(seen))
+	slices.Reverse(sizes)
+	return sizes, nil
+}
+
+// longest is how long the busiest connection takes if every blob, the largest
+// first, goes to the connection that has the least.
+func longest(sizes []int64, connections int) time.Duration {
+	busy := make([]int64, connections)
+	for _, n := range sizes {
+		busy[slices.Index(busy, slices.Min(busy))] += n
+	}
+	return time.Duration(float64(slices.Max(busy)) / linkRate * float64(time.Second))
 }
 
 // verify: is every byte what it should be? Without a signature only the
@@ -257,7 +291,7 @@ func (b *bench) firstPull(runs int) error {
 func (b *bench) pullAll(runs int) error {
 	for _, nodes := range nodeCounts {
 		if nodes > 4 {
-			runs = min(runs, 2)
+			runs = once
 		}
 		for _, from := range []struct {
 			tool  string

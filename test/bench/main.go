@@ -11,7 +11,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -107,16 +106,15 @@ func run(dir, root, only, out string, runs int) (err error) {
 		if err := job.run(runs); err != nil {
 			return err
 		}
+		// A run that is cut leaves what it has.
+		if out != "" {
+			if err := os.WriteFile(out, b.report(runs, before), 0o644); err != nil {
+				return err
+			}
+		}
 	}
-	var doc bytes.Buffer
-	b.report(&doc, runs, before)
-	if _, err := os.Stdout.Write(doc.Bytes()); err != nil {
-		return err
-	}
-	if out == "" {
-		return nil
-	}
-	return os.WriteFile(out, doc.Bytes(), 0o644)
+	_, err = os.Stdout.Write(b.report(runs, before))
+	return err
 }
 
 // prepare starts the upstream and makes the key and the lists.

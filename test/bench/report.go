@@ -2,8 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -58,9 +58,10 @@ func (b *bench) aims() []aim {
 	return append(list, aim{"push, wall time against imgpkg", 1, false, ratio(jobPush, toolPush, toolImgpkg)})
 }
 
-// report writes the document.
-func (b *bench) report(w io.Writer, runs int, before string) {
-	p := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+// report is the document.
+func (b *bench) report(runs int, before string) []byte {
+	var w bytes.Buffer
+	p := func(format string, args ...any) { fmt.Fprintf(&w, format+"\n", args...) }
 	c := b.corpus
 	p("# Performance")
 	p("")
@@ -114,7 +115,10 @@ func (b *bench) report(w io.Writer, runs int, before string) {
 	p("")
 	p("CPU time is that of all processes of a tool, RSS that of the largest, and disk the most")
 	p("that was in use at once besides the input. Where nodes pull, they are ours and hash")
-	p("what they get, and CPU and memory are the server's.")
+	p("what they get, and CPU and memory are the server's. Linux gives a process no peak below that of the one")
+	p("that started it, so RSS is at most what is said: late in the table, where the benchmark")
+	p("itself has grown, several tools show its own. `bundle build` brings the file to disk")
+	p("before it ends, and `imgpkg` leaves that to the kernel. Of two runs the faster counts.")
 	p("")
 	p("| job | tool | wall s | CPU s | peak RSS MB | disk MB | |")
 	p("|---|---|---|---|---|---|---|")
@@ -140,6 +144,7 @@ func (b *bench) report(w io.Writer, runs int, before string) {
 		}
 		p("- %s, %s: %s", r.job, r.tool, strings.Join(all, " "))
 	}
+	return w.Bytes()
 }
 
 func (a aim) bound() string {
