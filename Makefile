@@ -14,7 +14,7 @@ DURATION ?= 10m
 export CGO_ENABLED ?= 0
 export GOFLAGS     ?= -trimpath
 
-.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint hostile kills soak fuzz big bench release clean
+.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint hostile kills soak fuzz big scale bench release clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -76,7 +76,10 @@ fuzz: ## every fuzz target for FUZZTIME (default 15m)
 big: build ## memory and start-up on a bundle of 10 GiB (needs 21 GiB of disk)
 	$(MAKE) -C test/big GO=$(GO) BUNDLE=$(abspath $(BIN))
 
-bench: build ## side by side with what a user would pick instead
+scale: build ## 10 000 images, 200 nodes, a registry that dies (LAYER, IMAGES)
+	$(MAKE) -C test/scale GO=$(GO) BUNDLE=$(abspath $(BIN))
+
+bench: build ## side by side with what a user would pick instead; writes docs/performance.md
 	$(MAKE) -C test/bench GO=$(GO) BUNDLE=$(abspath $(BIN))
 
 release: ## dist/: programs, packages, checksums and a signed bundle of them (KEY=…)

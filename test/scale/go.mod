@@ -1,0 +1,3 @@
+module bundle/test/scale
+
+go 1.26.0
