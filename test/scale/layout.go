@@ -82,8 +82,8 @@ func (l *layout) finish() error {
 }
 
 // zeroes are layers of size bytes, all zero but for a few at their ends which
-// tell them apart. So one hashing of the zeroes serves all of them, their files
-// are sparse, and in a bundle they are as small as they can be.
+// tell them apart. So one hashing of the zeroes serves all of them, and their
+// files are sparse. A bundle stores them as they are.
 type zeroes struct {
 	size  int64
 	state []byte // of the hash over all but the end

@@ -58,7 +58,7 @@ func build(t *testing.T, l *layout, dir, key string) (string, usage) {
 // TestManyImages makes a bundle of very many images, and looks at what it takes
 // to make, verify, open and serve.
 func TestManyImages(t *testing.T) {
-	images, layer := int(number(t, "IMAGES", 10000)), number(t, "LAYER", 10<<20)
+	images, layer := int(number(t, "IMAGES", 10000)), number(t, "LAYER", 1<<20)
 	key, pub := keys(t)
 	dir := t.TempDir()
 	l, err := newLayout(dir)
