@@ -22,6 +22,11 @@ const (
 	// AnnotationDelta on the index is the digest of delta.json. The file is a
 	// delta if it has that member, and whole if it does not.
 	AnnotationDelta = "vnd.bundle.delta"
+	// AnnotationReadme on the index is the name of the member that tells people
+	// without a program of ours what to do.
+	AnnotationReadme = "vnd.bundle.readme"
+	// AnnotationPlatform on a program is what it runs on.
+	AnnotationPlatform = "vnd.bundle.platform"
 	// AnnotationKind on a descriptor of the index is one of the Kind values.
 	AnnotationKind = "vnd.bundle.kind"
 	// AnnotationRef on a descriptor of the index is its full reference.
@@ -36,6 +41,7 @@ const (
 	KindChart    = "chart"
 	KindAttached = "attached"
 	KindPatch    = "patch"
+	KindTool     = "tool"
 )
 
 // FormatVersion is the newest version of the format that this package reads.

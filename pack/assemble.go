@@ -68,13 +68,16 @@ func (b *Build) compose(ctx context.Context, in *inputs, base *base, charts []pa
 			return err
 		}
 	}
+	c.index.Annotations = map[string]string{archive.AnnotationName: in.name, archive.AnnotationVersion: in.version}
+	if err := b.describeTools(in.name, in.version); err != nil {
+		return err
+	}
 	b.delta.leaveOut(c)
 	if b.opts.Compact {
 		if err := c.compact(ctx, b.images); err != nil {
 			return err
 		}
 	}
-	c.index.Annotations = map[string]string{archive.AnnotationName: in.name, archive.AnnotationVersion: in.version}
 	docker, err := dockerManifest(b.images, in.platforms[0])
 	if err != nil {
 		return err

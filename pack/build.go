@@ -32,6 +32,8 @@ type Build struct {
 	delta    *deltaOf
 	volumes  int // 0 for one file
 	lock     *lock.Lock
+	// tools are the programs that come along.
+	tools []tool
 	// filesDigest is that of the context's own layer; empty without files.
 	filesDigest digest.Digest
 	closers     []io.Closer

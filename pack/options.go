@@ -70,6 +70,10 @@ type Options struct {
 	// VolumeSize cuts the file into volumes of at most so many bytes, named
 	// Output.001, .002 and so on; 0 makes one file.
 	VolumeSize int64
+	// Tools are static programs bundle, one for each platform, that go into the
+	// file with a page that says how to read it without them. They are no part
+	// of the lock.
+	Tools []string
 	// Compact spends CPU to pack what is not compressed yet.
 	Compact bool
 	// Cache is a folder that keeps fetched blobs for later builds; empty means

@@ -51,6 +51,10 @@ func Prepare(ctx context.Context, o Options, items Items) (_ *Build, err error) 
 			b.Close()
 		}
 	}()
+	// First, for it costs no request to say that a program is missing.
+	if err := b.addTools(in.platforms); err != nil {
+		return nil, err
+	}
 	sources, base, closers, err := openSources(ctx, o, in)
 	if err != nil {
 		return nil, err

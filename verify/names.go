@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"bundle/archive"
 	"bundle/manifest"
@@ -86,6 +87,11 @@ func nodeName(n *walk.Node) string {
 			return chartName(ref)
 		}
 		return chartName(ref) + detail(n)
+	case archive.KindTool:
+		if title := n.Annotations[ocispec.AnnotationTitle]; n.Role == walk.RoleLayer && title != "" {
+			return printable(title) + ", which comes along"
+		}
+		return ref + detail(n)
 	case archive.KindBundle:
 		switch n.Role {
 		case walk.RoleConfig:

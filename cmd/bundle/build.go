@@ -20,6 +20,7 @@ func (a *app) buildCmd() *cobra.Command {
 		key, volumeSize    string
 		unsigned, dryRun   bool
 		failOnSecret       bool
+		tools              []string
 		asJSON             bool
 	)
 	c := &cobra.Command{
@@ -41,6 +42,7 @@ command is run again.`,
   bundle build charts/build-cnstack-ce --from bundle:ackdistro.tar.zst --key ci.key
   bundle build --image nginx:1.27 --chart ./mychart --name web --version 1.0.0 --key ci.key
   bundle build . --base cnstack-ce-1.1.0.tar.zst --key ci.key -o cnstack-ce-1.2.0-delta.tar.zst
+  bundle build . --with-tool self --key ci.key
   bundle build . --lock bundle.lock --mirror '*=registry.corp:5000' --dry-run --unsigned`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -53,6 +55,9 @@ command is run again.`,
 				if o.VolumeSize, err = parseSize(volumeSize); err != nil {
 					return usagef("--volume-size %v", err)
 				}
+			}
+			if o.Tools, err = toolFiles(tools); err != nil {
+				return err
 			}
 			if o.Registry.Mirrors, err = pairs("--mirror", "HOST=ADDR", mirrors); err != nil {
 				return err
@@ -147,6 +152,7 @@ command is run again.`,
 	f.BoolVar(&unsigned, "unsigned", false, "do not sign")
 	f.StringVar(&volumeSize, "volume-size", "", "cut the file into NAME.001, .002 … of at most this size: 700MB, 4GiB, 4GiB-1 (FAT32's most)")
 	f.BoolVar(&o.Compact, "compact", false, "pack layers that are not compressed: a smaller file for more CPU")
+	f.StringArrayVar(&tools, "with-tool", nil, "carry this program along, self or FILE, one for each platform, and a page on how to read the file without it; repeatable")
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "a reference that charts need and no list names is a warning, not exit 5")
 	f.BoolVar(&failOnSecret, "fail-on-secret", false, "a private key or password in the files or charts is exit 5, not a warning")
 	f.BoolVar(&o.Discover, "discover", false, "add the images that charts need to the bundle (on where nothing is listed)")
@@ -157,6 +163,21 @@ command is run again.`,
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	c.MarkFlagsMutuallyExclusive("unsigned", "key")
 	return c
+}
+
+// toolFiles turns the word self into the path of this program.
+func toolFiles(words []string) ([]string, error) {
+	var files []string
+	for _, w := range words {
+		if w == "self" {
+			var err error
+			if w, err = os.Executable(); err != nil {
+				return nil, fmt.Errorf("--with-tool self: this program does not know where it is: %w", err)
+			}
+		}
+		files = append(files, w)
+	}
+	return files, nil
 }
 
 // tellSecrets says where private keys and passwords would be packed. It never

@@ -15,6 +15,7 @@ import (
 	"bundle/install/preflight"
 	"bundle/install/rehearse"
 	"bundle/install/site"
+	"bundle/internal/fetch"
 	"bundle/manifest"
 	"bundle/manifest/bundlefile"
 	"bundle/manifest/chart"
@@ -331,6 +332,19 @@ var faults = []fault{
 			"镜像仓库或本地来源给出的内容不正确。",
 			"数据与摘要不符、清单格式错误，或是早已废弃的格式（Docker schema 1）。",
 			"用 --mirror 或 --from 换一个来源，或在上游重新推送该镜像。",
+		},
+	},
+	{
+		id: "pull-file", exit: exitUsage, is: []error{fetch.ErrNoFile, fetch.ErrExists},
+		en: faultText{
+			"A bundle cannot be pulled like this.",
+			"The name in the registry is an image or something else that is no bundle pushed as a file, or another file has the name here.",
+			"bundle push --as-file puts one there; where the name is taken, move the file away or say another one with -o.",
+		},
+		zh: faultText{
+			"无法这样拉取离线包。",
+			"仓库中的名称是镜像或其他内容，而不是以文件形式推送的离线包；或本地已有同名的其他文件。",
+			"用 bundle push --as-file 推送离线包；本地重名时移走该文件，或用 -o 换一个名称。",
 		},
 	},
 	{

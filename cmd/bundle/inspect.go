@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"bundle/archive"
 	"bundle/internal/overview"
 	"bundle/manifest"
 	"bundle/verify"
+	"bundle/verify/walk"
 )
 
 // inspection is what `inspect -o json` prints.
@@ -35,6 +39,8 @@ type inspection struct {
 	Charts      int                  `json:"charts"`
 	Files       int                  `json:"files"`
 	Steps       int                  `json:"steps"`
+	Programs    []string             `json:"programs,omitempty"`
+	Readme      string               `json:"readme,omitempty"`
 	Candidates  []manifest.Candidate `json:"candidates"`
 	Labels      map[string]string    `json:"labels,omitempty"`
 }
@@ -112,9 +118,9 @@ every image with who needs it, charts, files, and the steps with their places.`,
 }
 
 // inspect looks at one bundle; the overview is made only for a page.
-func (a *app) inspect(ctx context.Context, b *opened, judged *verify.Signature) (inspection, *overview.Overview, error) {
+func (a *app) inspect(ctx context.Context, b *opened, judged *verify.Signature) (i inspection, o *overview.Overview, err error) {
 	c := b.contents
-	i := inspection{
+	i = inspection{
 		Bundle: b.Path(), Name: c.Name, Version: c.Version, IndexDigest: b.IndexDigest(), Size: b.Size(),
 		Platforms: nonNil(c.Platforms), Bases: nonNil(c.Bases), Signatures: verify.Claims(b.IndexBytes(), b.Signatures()), Signature: judged,
 		Images: len(c.Images), Charts: len(c.Charts), Steps: len(c.Steps), Candidates: nonNil(c.Candidates), Labels: c.Labels,
@@ -127,6 +133,12 @@ func (a *app) inspect(ctx context.Context, b *opened, judged *verify.Signature) 
 	for _, blob := range b.Blobs() {
 		i.Blobs++
 		i.BlobBytes += blob.Size
+	}
+	if i.Programs, err = programs(b.Reader); err != nil {
+		return i, nil, err
+	}
+	if len(i.Programs) > 0 {
+		i.Readme = b.Index().Annotations[archive.AnnotationReadme]
 	}
 	for _, base := range b.Reader.Bases() {
 		i.LeansOn = append(i.LeansOn, manifest.Base{Name: base.Name, Version: base.Version, IndexDigest: base.Index})
@@ -141,12 +153,38 @@ func (a *app) inspect(ctx context.Context, b *opened, judged *verify.Signature) 
 	if a.output != "html" {
 		return i, nil, nil
 	}
-	o, err := overview.Of(ctx, filepath.Base(b.Path()), b.Reader, c)
+	o, err = overview.Of(ctx, filepath.Base(b.Path()), b.Reader, c)
 	if err != nil {
 		return i, nil, err
 	}
 	o.Signature = overview.Signature{Judged: judged, Claims: i.Signatures}
 	return i, o, nil
+}
+
+// programs are the names of those that the bundle carries to be read with.
+func programs(r *archive.Reader) (names []string, err error) {
+	for _, d := range r.Index().Manifests {
+		if d.Annotations[archive.AnnotationKind] != archive.KindTool {
+			continue
+		}
+		if _, ok := r.Stat(d.Digest); !ok {
+			continue // of a delta without its base
+		}
+		raw, err := r.ReadBlob(d.Digest, walk.MaxManifest)
+		if err != nil {
+			return nil, err
+		}
+		var m ocispec.Manifest
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return nil, fmt.Errorf("%w: the manifest of %s is not JSON: %v", archive.ErrDamaged, d.Annotations[archive.AnnotationRef], err)
+		}
+		for _, l := range m.Layers {
+			if l.Annotations[archive.AnnotationPlatform] != "" {
+				names = append(names, l.Annotations[ocispec.AnnotationTitle])
+			}
+		}
+	}
+	return names, nil
 }
 
 func (a *app) printInspection(i inspection) {
@@ -163,6 +201,9 @@ func (a *app) printInspection(i inspection) {
 		fmt.Fprintf(w, "  absent      %d blobs of %s, which it takes from there\n", i.Absent, formatSize(i.AbsentBytes))
 	}
 	fmt.Fprintf(w, "  platforms   %v\n", i.Platforms)
+	if len(i.Programs) > 0 {
+		fmt.Fprintf(w, "  program     %s; without it: tar --zstd -xOf %s %s\n", strings.Join(i.Programs, ", "), i.Bundle, i.Readme)
+	}
 	for _, b := range i.Bases {
 		fmt.Fprintf(w, "  built on    %s %s (%s)\n", b.Name, b.Version, shortDigest(b.IndexDigest.String()))
 	}

@@ -108,7 +108,7 @@ func (a *app) root() *cobra.Command {
 		a.verifyReceiptCmd(),
 		a.verifyCmd(), a.inspectCmd(), a.imagesCmd(), a.chartsCmd(), a.filesCmd(), a.stepsCmd(),
 		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(), a.patchCmd(),
-		a.serveCmd(), a.pushCmd(),
+		a.serveCmd(), a.pushCmd(), a.pullCmd(),
 		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(), a.doctorCmd(),
 		a.nodeCmd(), a.explainCmd(), a.selftestCmd(), a.versionCmd(), a.docsCmd(),
 	)

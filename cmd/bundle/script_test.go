@@ -5,13 +5,17 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"debug/buildinfo"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,6 +94,21 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "damage": damage, "replace": replace, "serve": startServer,
+		},
+		// static: the program under test needs no libraries of the machine.
+		Condition: func(cond string) (bool, error) {
+			if cond != "static" {
+				return false, fmt.Errorf("unknown condition %s", cond)
+			}
+			exe, err := os.Executable()
+			if err != nil {
+				return false, err
+			}
+			info, err := buildinfo.ReadFile(exe)
+			if err != nil {
+				return false, err
+			}
+			return slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "0"}), nil
 		},
 		RequireExplicitExec: true,
 	})

@@ -33,8 +33,14 @@ func Replace(path string, data []byte, mode fs.FileMode) (err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	return Rename(f.Name(), path)
+}
+
+// Rename gives a file whose bytes are on disk its name in the same folder, and
+// brings that to disk.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(to))
 }

@@ -175,7 +175,7 @@ func (p *pusher) sendSmall(ctx context.Context, to wire.Target, d ocispec.Descri
 // breaks the registry is asked how much it kept; one that cannot tell gets
 // the blob in a new session from its start.
 func (p *pusher) sendLarge(ctx context.Context, to wire.Target, d ocispec.Descriptor, session *url.URL) error {
-	reader, err := p.bundle.Open(d.Digest)
+	reader, err := p.bundle.reader(d.Digest)
 	if err != nil {
 		return err
 	}

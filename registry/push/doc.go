@@ -14,6 +14,9 @@
 // different images that would get one name are an error before anything is
 // sent.
 //
+// [Files] pushes a bundle as the file that it is, as one artifact, for
+// registries that carry it to where it is served or installed.
+//
 // # Safety
 //
 // Every blob is hashed on its way out, and its last bytes are held back until

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -65,7 +66,7 @@ type Options struct {
 
 // Item is one image, chart, attachment or the bundle itself.
 type Item struct {
-	// Kind as in the bundle: "image", "chart", "attached" or "bundle".
+	// Kind as in the bundle: "image", "chart", "attached", "bundle" or "tool".
 	Kind string
 	// Ref is its name in the bundle.
 	Ref string
@@ -164,15 +165,27 @@ func Push(ctx context.Context, b Bundle, t Target, o Options) (Result, error) {
 		o.Sent = func(int64) {}
 	}
 	p := &pusher{
-		bundle: b, target: t, opts: o, client: client,
+		bundle: inBundle{b}, target: t, opts: o, client: client,
 		blobs: map[digest.Digest]*placed{}, subjects: map[string]*sync.Mutex{},
 		slots: semaphore.NewWeighted(int64(o.Jobs)),
 	}
 	return p.run(ctx, list)
 }
 
+// content is what the blobs come from.
+type content interface {
+	Stat(d digest.Digest) (archive.Blob, bool)
+	ReadBlob(d digest.Digest, limit int64) ([]byte, error)
+	reader(d digest.Digest) (io.ReaderAt, error)
+}
+
+// inBundle is the content of a bundle.
+type inBundle struct{ Bundle }
+
+func (b inBundle) reader(d digest.Digest) (io.ReaderAt, error) { return b.Open(d) }
+
 type pusher struct {
-	bundle Bundle
+	bundle content
 	target Target
 	opts   Options
 	client *wire.Client

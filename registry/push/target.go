@@ -87,7 +87,7 @@ func items(index *ocispec.Index, t Target, keepHost bool) ([]item, error) {
 	for _, d := range index.Manifests {
 		kind := d.Annotations[archive.AnnotationKind]
 		switch kind {
-		case archive.KindImage, archive.KindChart, archive.KindBundle, archive.KindAttached:
+		case archive.KindImage, archive.KindChart, archive.KindBundle, archive.KindTool, archive.KindAttached:
 		default:
 			continue
 		}
@@ -109,7 +109,7 @@ func items(index *ocispec.Index, t Target, keepHost bool) ([]item, error) {
 		byKind[kind] = append(byKind[kind], it)
 	}
 	var all []item
-	for _, kind := range []string{archive.KindImage, archive.KindChart, archive.KindBundle, archive.KindAttached} {
+	for _, kind := range []string{archive.KindImage, archive.KindChart, archive.KindBundle, archive.KindTool, archive.KindAttached} {
 		all = append(all, byKind[kind]...)
 	}
 	return all, nil
@@ -121,7 +121,7 @@ func place(d ocispec.Descriptor, kind string, t Target, keepHost bool) (item, er
 	it := item{desc: ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, kind: kind, source: ref}
 	var repository string
 	switch kind {
-	case archive.KindChart, archive.KindBundle:
+	case archive.KindChart, archive.KindBundle, archive.KindTool:
 		var ok bool
 		if repository, it.tag, ok = strings.Cut(ref, ":"); !ok {
 			return item{}, fmt.Errorf("the %s %q in the bundle has no version", kind, ref)

@@ -133,7 +133,7 @@ func parseEntry(bundle string, desc ocispec.Descriptor) (entry, error) {
 		if t, ok := named.(reference.Tagged); ok {
 			e.tag = t.Tag()
 		}
-	case archive.KindChart, archive.KindBundle:
+	case archive.KindChart, archive.KindBundle, archive.KindTool:
 		name, version, ok := strings.Cut(ref, ":")
 		// Helm writes the + of a version as _, for a tag cannot hold it.
 		version = strings.ReplaceAll(version, "+", "_")
