@@ -29,8 +29,8 @@ const (
 
 // tool is the program for one platform.
 type tool struct {
-	platform, title string
-	blob            archive.Blob
+	file, platform, title string
+	blob                  archive.Blob
 }
 
 // addTools puts the programs into the file. Every platform of the bundle has
@@ -49,20 +49,6 @@ func (b *Build) addTools(platforms []string) error {
 			return inputError{fmt.Errorf("--with-tool %s: a program for %s is given already", file, t.platform)}
 		}
 		tools = append(tools, t)
-		open := func(_ context.Context, offset int64) (io.ReadCloser, error) {
-			f, err := os.Open(file)
-			if err != nil {
-				return nil, err
-			}
-			if _, err := f.Seek(offset, io.SeekStart); err != nil {
-				_ = f.Close()
-				return nil, err
-			}
-			return f, nil
-		}
-		if err := b.content.addRemote(t.blob, open, t.title, false); err != nil {
-			return err
-		}
 	}
 	for _, p := range platforms {
 		// A variant of a processor runs what was made for the processor.
@@ -74,9 +60,28 @@ func (b *Build) addTools(platforms []string) error {
 			}}
 		}
 	}
+	// The order in which they are given leaves no trace in the file.
 	slices.SortFunc(tools, func(a, b tool) int { return strings.Compare(a.platform, b.platform) })
+	for _, t := range tools {
+		if err := b.content.addRemote(t.blob, t.open, t.title, false); err != nil {
+			return err
+		}
+	}
 	b.tools = tools
 	return nil
+}
+
+// open reads the program from offset on.
+func (t tool) open(_ context.Context, offset int64) (io.ReadCloser, error) {
+	f, err := os.Open(t.file)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // readTool says what a program is for, and where its bytes go. What is not our
@@ -96,7 +101,7 @@ func readTool(file string) (tool, error) {
 	if set["CGO_ENABLED"] != "0" {
 		return tool{}, fmt.Errorf("it was built with cgo and may not run elsewhere; take the static one of a release, or build with CGO_ENABLED=0")
 	}
-	t := tool{platform: set["GOOS"] + "/" + set["GOARCH"], title: "bundle_" + set["GOOS"] + "_" + set["GOARCH"]}
+	t := tool{file: file, platform: set["GOOS"] + "/" + set["GOARCH"], title: "bundle_" + set["GOOS"] + "_" + set["GOARCH"]}
 	if set["GOOS"] == "windows" {
 		t.title += ".exe"
 	}
