@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bundle/archive"
+	"bundle/install"
 	"bundle/install/support"
 	"bundle/manifest/cluster"
 )
@@ -43,6 +44,9 @@ contacted. Look through the archive before you give it away.`,
 			for _, v := range secretVars {
 				o.Secrets = append(o.Secrets, os.Getenv(v))
 			}
+			if file != "" {
+				o.Secrets = append(o.Secrets, clusterSecrets(file)...)
+			}
 			entries, err := writeSupport(out, o)
 			if err != nil {
 				return err
@@ -72,6 +76,19 @@ contacted. Look through the archive before you give it away.`,
 	f.StringVar(&out, "to", "", "file to write (default bundle-support-CLUSTER-TIME.tar.gz)")
 	a.outputFlag(c, "text", "json")
 	return c
+}
+
+// clusterSecrets are the passwords of a Clusterfile: what a host printed may
+// have one, too. Of a file that cannot be read there are none.
+func clusterSecrets(file string) (list []string) {
+	c, err := install.ReadCluster(install.LoadOptions{Clusterfile: file, Cluster: cluster.Options{AllowNoHosts: true}})
+	if err != nil {
+		return nil
+	}
+	for _, h := range c.Hosts {
+		list = append(list, h.SSH.Password.Reveal(), h.SSH.KeyPassword.Reveal())
+	}
+	return append(list, c.Registry.Password.Reveal())
 }
 
 // writeSupport writes the archive, for its owner's eyes alone.
