@@ -2,9 +2,13 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +19,7 @@ import (
 	"bundle/manifest"
 	"bundle/manifest/kubefile"
 	"bundle/registry/pull"
+	"bundle/verify"
 )
 
 // base is what FROM names: a bundle, or a cluster image in a registry.
@@ -80,12 +85,9 @@ func openSources(ctx context.Context, o Options, in *inputs) (sources []pull.Sou
 			sources, closers = append(sources, src), append(closers, src)
 			continue
 		}
-		r, err := archive.Open(spec.Path)
+		r, files, err := openFrom(ctx, spec.Path)
+		closers = append(closers, files...)
 		if err != nil {
-			return fail(fmt.Errorf("--from %s: %w", s, noSuchFile(spec.Path, err)))
-		}
-		closers = append(closers, r)
-		if err := r.Load(); err != nil {
 			return fail(fmt.Errorf("--from %s: %w", s, err))
 		}
 		contents, m, err := ReadContents(r)
@@ -93,7 +95,7 @@ func openSources(ctx context.Context, o Options, in *inputs) (sources []pull.Sou
 			return fail(fmt.Errorf("--from %s: %w", s, err))
 		}
 		src := pull.NewBundle(s, r)
-		sources, closers = append(sources, src), append(closers, src)
+		sources = append(sources, src)
 		offered = append(offered, fmt.Sprintf("%s holds %s:%s", s, contents.Name, contents.Version))
 		if b == nil && in.base != "" && namesBundle(in.base, contents) {
 			if b, err = bundleBase(in.base, s, r, contents, m); err != nil {
@@ -113,6 +115,45 @@ func openSources(ctx context.Context, o Options, in *inputs) (sources []pull.Sou
 		o.Warn(Warning{Source: in.baseSource, Text: fmt.Sprintf("%s is a cluster image and no bundle: its charts are not looked through for images", in.base)})
 	}
 	return sources, b, closers, nil
+}
+
+// openFrom opens the bundle of --from bundle:FILES. FILES are one file, or
+// those of a delta with its base, or of volumes, with commas between; one that
+// does not exist may be a pattern, as no shell expands it there. All that was
+// opened is to be closed, also after an error.
+func openFrom(ctx context.Context, files string) (*archive.Reader, []io.Closer, error) {
+	paths := []string{files}
+	if _, err := os.Lstat(files); err != nil {
+		paths = nil
+		for _, p := range strings.Split(files, ",") {
+			if found, err := filepath.Glob(p); err == nil && len(found) > 0 {
+				paths = append(paths, found...)
+			} else {
+				paths = append(paths, p)
+			}
+		}
+	}
+	readers, errs := archive.OpenAll(paths)
+	closers := make([]io.Closer, len(readers))
+	for i, r := range readers {
+		closers[i] = r
+	}
+	for i, err := range errs {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = inputError{noSuchFile(paths[i], err)}
+			}
+			return nil, closers, err
+		}
+	}
+	g := verify.Gather(readers, nil)
+	if err := g.Err(); err != nil {
+		return nil, closers, err
+	}
+	if len(g.Bundles) != 1 {
+		return nil, closers, inputError{fmt.Errorf("%s and %s are two bundles; give each with a --from of its own", g.Bundles[0].Path(), g.Bundles[1].Path())}
+	}
+	return g.Bundles[0], closers, verify.Complete(ctx, g.Bundles[0])
 }
 
 func noBase(in *inputs, offered []string, err error) error {

@@ -52,7 +52,9 @@ type Options struct {
 	// Platforms, default the host's linux platform.
 	Platforms []string
 	// From are local sources, asked before any registry:
-	// oci:DIR, oci-archive:FILE, docker-archive:FILE, bundle:FILE.
+	// oci:DIR, oci-archive:FILE, docker-archive:FILE, bundle:FILE. Instead of
+	// its one FILE a bundle may have several, with commas between: a delta and
+	// its base, or volumes, which a pattern may mean too.
 	From []string
 	// Base are bundles, or inventories that bundle inventory wrote, of what is
 	// there already: the file leaves out every blob that they hold.

@@ -92,7 +92,7 @@ func File(ctx context.Context, r *archive.Reader, o Options) (*Report, error) {
 
 // distrust leaves out what the report says of a bundle that nobody trusts.
 func (r *Report) distrust() (*Report, error) {
-	r.Name, r.Version, r.Content = "", "", Content{Status: ContentUnchecked, Problems: []Problem{}}
+	r.Name, r.Version, r.With, r.Content = "", "", nil, Content{Status: ContentUnchecked, Problems: []Problem{}}
 	return r, r.Err()
 }
 
@@ -153,7 +153,8 @@ func (s *survey) file(ctx context.Context, r *archive.Reader, o Options) error {
 		return err
 	}
 	for _, part := range r.Parts() {
-		if err := s.part(ctx, r, part, o); err != nil {
+		used := func(d digest.Digest) bool { return r.Uses(part, d) }
+		if err := s.part(ctx, part, used, o); err != nil {
 			return err
 		}
 	}

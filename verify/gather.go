@@ -250,8 +250,8 @@ func (s *survey) rootName() string {
 }
 
 // part checks what File does not check of a file that blobs are taken from:
-// its framing, and blobs that are not needed from it.
-func (s *survey) part(ctx context.Context, r, part *archive.Reader, o Options) error {
+// its framing, and blobs that were not checked there.
+func (s *survey) part(ctx context.Context, part *archive.Reader, checked func(digest.Digest) bool, o Options) error {
 	if err := part.VerifyFraming(ctx); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -260,7 +260,7 @@ func (s *survey) part(ctx context.Context, r, part *archive.Reader, o Options) e
 	}
 	var blobs []archive.Blob
 	for _, b := range part.Blobs() {
-		if !r.Uses(part, b.Digest) {
+		if !checked(b.Digest) {
 			blobs = append(blobs, b)
 			o.Progress.expect(b.Size)
 		}

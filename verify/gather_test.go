@@ -130,6 +130,68 @@ func TestDeltaWithItsBase(t *testing.T) {
 	}
 }
 
+// A delta that comes from a pipe is verified with its base, which is a file
+// and needs no trust of its own.
+func TestStreamedDeltaWithItsBase(t *testing.T) {
+	s, old := signer(t), signer(t)
+	base := standard(t).write(old)
+	delta := newer(t).writeDelta(base, s)
+	third := newer(t)
+	third.image("docker.io/library/x:1", third.manifest(third.config("amd64"), "x"), "linux/amd64")
+	chain := third.writeDelta(delta, s)
+	o := Options{Policy: Keys(s.Public())}
+	stream := func(path string, beside ...string) (*Report, error) {
+		t.Helper()
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := o
+		for _, p := range beside {
+			o.Beside = append(o.Beside, opened(t, p))
+		}
+		return asStream(data, o)
+	}
+	rep, err := stream(delta, base)
+	if err != nil || !rep.OK || !slices.Equal(rep.With, []string{base}) {
+		t.Errorf("delta: %v, %+v", err, rep)
+	}
+	// The file itself says the same of the same content.
+	g := Gather([]*archive.Reader{opened(t, base), opened(t, delta)}, nil)
+	file, err := File(t.Context(), g.Bundles[0], o)
+	if err != nil || file.Content.Blobs != rep.Content.Blobs || file.Content.Bytes != rep.Content.Bytes {
+		t.Errorf("%v, %+v, the stream says %+v", err, file.Content, rep.Content)
+	}
+	if rep, err = stream(chain, delta, base); err != nil || !rep.OK || !slices.Contains(rep.With, delta) {
+		t.Errorf("chain: %v, %+v", err, rep)
+	}
+	if rep, err = stream(delta); !errors.Is(err, ErrIncomplete) || rep.With != nil {
+		t.Errorf("without its base: %v, %+v", err, rep)
+	}
+	data, err := os.ReadFile(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := opened(t, base)
+	if err := r.Load(); err != nil {
+		t.Fatal(err)
+	}
+	last := r.Blobs()[len(r.Blobs())-1]
+	offset, length := r.Extent(last.Digest)
+	data[offset+length/2] ^= 1
+	broken := filepath.Join(t.TempDir(), "broken")
+	if err := os.WriteFile(broken, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rep, err = stream(delta, broken); !errors.Is(err, ErrDamaged) || rep.Content.Problems[0].File != broken {
+		t.Errorf("with a damaged base: %v\n%s", err, lines(rep.Content.Problems))
+	}
+	o.Policy = Keys(signer(t).Public())
+	if rep, err = stream(delta, base); !errors.Is(err, ErrUntrusted) || rep.With != nil || rep.Name != "" {
+		t.Errorf("of somebody else: %v, %+v", err, rep)
+	}
+}
+
 // A base needs no signature of its own: the delta's pins it. A file that
 // nobody names does.
 func TestBaseIsTrustedThroughItsDelta(t *testing.T) {

@@ -2,6 +2,8 @@ package verify
 
 import (
 	"sync/atomic"
+
+	"bundle/archive"
 )
 
 // Options say what to check and how.
@@ -20,6 +22,9 @@ type Options struct {
 	Jobs int
 	// Progress, if set, is kept up to date while the content is read.
 	Progress *Progress
+	// Beside are open files that [Stream] takes from what the stream, a
+	// delta, leaves out. They need not be loaded or trusted.
+	Beside []*archive.Reader
 	// Bundle is the name in the report; empty means the path, or "-".
 	Bundle string
 

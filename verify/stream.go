@@ -124,7 +124,11 @@ func (s *survey) stream(ctx context.Context, in *archive.Stream, r *counter, rep
 	if err := s.load(in.Load); err != nil || in.Index() == nil {
 		return nil, false, cmp.Or(ctx.Err(), err)
 	}
-	held := newStreamHoldings(in, cmp.Or(o.keep, maxKeptBytes))
+	lent, used := beside(o.Beside, in.Bases(), in.Absent())
+	for _, r := range used {
+		rep.With = append(rep.With, r.Path())
+	}
+	held := newStreamHoldings(in, lent, cmp.Or(o.keep, maxKeptBytes))
 	s.held = held
 	rep.describe(held)
 	o.Progress.expect(rep.Content.Bytes)
@@ -142,7 +146,10 @@ func (s *survey) stream(ctx context.Context, in *archive.Stream, r *counter, rep
 		}
 		s.cutOff(in, r)
 	}
-	return signatures, signed, s.conduct(ctx)
+	if err := s.conduct(ctx); err != nil {
+		return nil, false, err
+	}
+	return signatures, signed, s.verifyBeside(ctx, used, o)
 }
 
 // streamBlobs reads all blobs. broken is what ended that early.
@@ -202,17 +209,19 @@ type streamHoldings struct {
 	// bytes are wrong, dropped those for which there was no room.
 	text, dropped map[digest.Digest]bool
 	failed        map[digest.Digest]error
+	// lent are blobs that the stream leaves out, and the files that have them.
+	lent map[digest.Digest]*archive.Reader
 	// limit on bytes.
 	limit int64
 }
 
-func newStreamHoldings(in *archive.Stream, limit int64) *streamHoldings {
+func newStreamHoldings(in *archive.Stream, lent map[digest.Digest]*archive.Reader, limit int64) *streamHoldings {
 	h := &streamHoldings{
 		Stream: in, blobs: map[digest.Digest]archive.Blob{}, wanted: map[digest.Digest]bool{},
 		kept: map[digest.Digest][]byte{}, guessed: map[digest.Digest]bool{},
-		text: map[digest.Digest]bool{}, dropped: map[digest.Digest]bool{}, failed: map[digest.Digest]error{}, limit: limit,
+		text: map[digest.Digest]bool{}, dropped: map[digest.Digest]bool{}, failed: map[digest.Digest]error{}, lent: lent, limit: limit,
 	}
-	for _, b := range in.Blobs() {
+	for _, b := range h.Blobs() {
 		h.blobs[b.Digest] = b
 	}
 	h.want(in.Index().Manifests)
@@ -232,6 +241,11 @@ func (h *streamHoldings) want(list []ocispec.Descriptor) {
 			delete(h.guessed, d.Digest)
 			list = append(list, walk.Children(h.kept[d.Digest])...)
 		}
+		if r := h.lent[d.Digest]; r != nil {
+			if raw, err := r.ReadBlob(d.Digest, walk.MaxManifest); err == nil {
+				list = append(list, walk.Children(raw)...)
+			}
+		}
 	}
 }
 
@@ -244,7 +258,11 @@ func (h *streamHoldings) Stat(d digest.Digest) (archive.Blob, bool) {
 // errNotJSON stands for the bytes of a blob that need not be kept.
 var errNotJSON = errors.New("not JSON")
 
-func (h *streamHoldings) read(_ context.Context, d digest.Digest, _ int64) ([]byte, error) {
+func (h *streamHoldings) read(_ context.Context, d digest.Digest, limit int64) ([]byte, error) {
+	if r := h.lent[d]; r != nil {
+		raw, err := r.ReadBlob(d, limit)
+		return raw, inPart(r, err)
+	}
 	if raw, ok := h.kept[d]; ok {
 		return raw, nil
 	}

@@ -29,15 +29,11 @@ digest before it gets its name. A delta needs its base beside it.`,
 				return usagef("--to DIR says where to write")
 			}
 			ctx := cmd.Context()
-			bundles, done, err := openBundles(args, nil)
+			b, done, err := openOneBundle("extract", args)
 			defer done()
 			if err != nil {
 				return err
 			}
-			if len(bundles) > 1 {
-				return usagef("%s and %s are two bundles; extract takes one, or a delta with its base", bundles[0].Path(), bundles[1].Path())
-			}
-			b := bundles[0]
 			if err := verify.Complete(ctx, b.Reader); err != nil {
 				return err
 			}

@@ -119,7 +119,7 @@ func firstOf(s []manifest.Source) string {
 
 func (a *app) whyCmd() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "why REF BUNDLE",
+		Use:   "why REF BUNDLE...",
 		Short: "Say who asked for an image: which list, chart, template or manifest",
 		Long: `Say who asked for an image: which list, chart, template or manifest.
 
@@ -127,13 +127,13 @@ REF is a whole reference, a name without registry or tag, or a digest or the
 beginning of one. Strings that only look like images and are not in the bundle
 are found too, and said to be candidates.`,
 		Example: "  bundle why registry.k8s.io/pause:3.9 cnstack-ce-1.1.0.tar.zst\n  bundle why pause cnstack-ce-1.1.0.tar.zst",
-		Args:    cobra.ExactArgs(2),
+		Args:    cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			b, err := openBundle(args[1])
+			b, done, err := openOneBundle("why", args[1:])
+			defer done()
 			if err != nil {
 				return err
 			}
-			defer b.Close()
 			images, candidates := findImages(b.contents, args[0])
 			if len(images)+len(candidates) == 0 {
 				return hint(usagef("no image of %s is called %q", args[1], args[0]), "bundle images %s lists them", args[1])

@@ -10,7 +10,6 @@ import (
 
 	"bundle/archive"
 	"bundle/manifest"
-	"bundle/pack"
 )
 
 // opened is a bundle with its inventory read.
@@ -44,33 +43,6 @@ func openError(path string, err error) error {
 		return unreadable(path, err)
 	}
 	return err
-}
-
-// openBundle opens a bundle for looking at: the signature is not checked, the
-// inventory's bytes are.
-func openBundle(path string) (*opened, error) { return openChecked(path, nil) }
-
-// openChecked opens a bundle for looking at; check, where there is one, sees
-// it before anything of its index is parsed.
-func openChecked(path string, check func(*archive.Reader) error) (*opened, error) {
-	r, err := openReader(path)
-	if err != nil {
-		return nil, err
-	}
-	if check != nil {
-		if err := check(r); err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
-	}
-	o := &opened{Reader: r}
-	if err = r.Load(); err == nil {
-		o.contents, o.manifest, err = pack.ReadContents(r)
-	}
-	if err != nil {
-		r.Close()
-		return nil, unreadable(path, err)
-	}
-	return o, nil
 }
 
 // unreadable names the file and says where to look further.

@@ -71,7 +71,8 @@ func (a *app) openAll(ctx context.Context, t *trust, paths []string) (bundles []
 	return g.Bundles, done, nil
 }
 
-// openBundles opens bundles for looking at, as openBundle does. A delta may
+// openBundles opens bundles for looking at: the signature is not checked, the
+// inventory's bytes are. A delta may
 // lack its base as long as its inventory is there. trust, if not nil, sees
 // each before anything of its index is parsed.
 func openBundles(paths []string, trust func(*archive.Reader) error) (bundles []*opened, done func(), err error) {
@@ -81,24 +82,50 @@ func openBundles(paths []string, trust func(*archive.Reader) error) (bundles []*
 	}
 	g := verify.Gather(readers, trust)
 	for _, r := range g.Bundles {
-		err := g.Refused[r]
-		if errors.As(err, new(*archive.Error)) {
-			err = hint(err, "bundle verify %s says what is damaged", r.Path())
+		if err := g.Refused[r]; err != nil {
+			return nil, done, refusedError(r, err)
 		}
+		o, err := readOpened(r)
 		if err != nil {
 			return nil, done, err
-		}
-		o := &opened{Reader: r}
-		o.contents, o.manifest, err = pack.ReadContents(r)
-		if errors.Is(err, archive.ErrMissing) {
-			if incomplete := verify.Complete(context.Background(), r); incomplete != nil {
-				return nil, done, incomplete
-			}
-		}
-		if err != nil {
-			return nil, done, unreadable(r.Path(), err)
 		}
 		bundles = append(bundles, o)
 	}
 	return bundles, done, nil
+}
+
+// openOneBundle is openBundles for files that are one bundle together.
+func openOneBundle(what string, paths []string) (*opened, func(), error) {
+	bundles, done, err := openBundles(paths, nil)
+	if err != nil {
+		return nil, done, err
+	}
+	if len(bundles) > 1 {
+		return nil, done, usagef("%s and %s are two bundles; %s takes one, or a delta with its base", bundles[0].Path(), bundles[1].Path(), what)
+	}
+	return bundles[0], done, nil
+}
+
+// refusedError is that of a file which was gathered and not loaded.
+func refusedError(r *archive.Reader, err error) error {
+	if errors.As(err, new(*archive.Error)) {
+		return hint(err, "bundle verify %s says what is damaged", r.Path())
+	}
+	return err
+}
+
+// readOpened reads the inventory of a loaded bundle.
+func readOpened(r *archive.Reader) (*opened, error) {
+	o := &opened{Reader: r}
+	var err error
+	o.contents, o.manifest, err = pack.ReadContents(r)
+	if errors.Is(err, archive.ErrMissing) {
+		if incomplete := verify.Complete(context.Background(), r); incomplete != nil {
+			return nil, incomplete
+		}
+	}
+	if err != nil {
+		return nil, unreadable(r.Path(), err)
+	}
+	return o, nil
 }

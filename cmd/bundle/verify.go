@@ -27,13 +27,18 @@ named by image, chart or file. Nothing is unpacked.
 
 BUNDLE - reads the file from standard input, once.
 
-A delta is verified together with its base: name both, in any order. Without it
-the exit code is 5, and every image, chart and file that is hit is named.
+A delta is verified together with its base: name both, in any order; the base of
+one on standard input is a file. A bundle in volumes is verified as it lies
+there: name them all. Without the base, or a volume, the exit code is 5, and
+every image, chart and file that is hit is named. A volume alone shows whether
+what it has is whole.
 
 Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 		Example: `  bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub
   ssh usb-host cat /media/usb/cnstack-ce-1.1.0.tar.zst | bundle verify - --key ci.pub
   bundle verify cnstack-ce-1.1.0.tar.zst cnstack-ce-1.2.0-delta.tar.zst --key ci.pub
+  bundle verify cnstack-ce-1.1.0.tar.zst.* --key ci.pub
+  ssh usb-host cat delta.tar.zst | bundle verify - cnstack-ce-1.1.0.tar.zst --key ci.pub
   bundle verify cnstack-ce-1.1.0.tar.zst --policy trust-policy.yaml --remember
   bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub --receipt verified.json --receipt-key operator.key
   bundle verify cnstack-ce-1.1.0.tar.zst --key ci.pub --want damaged.json
@@ -144,6 +149,11 @@ func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options)
 			return err
 		}).Bundles
 	}
+	// Standard input may be a delta whose base is a file here.
+	if i := slices.Index(paths, "-"); i > 0 {
+		paths = slices.Concat([]string{"-"}, slices.Delete(slices.Clone(paths), i, i+1))
+	}
+	o.Beside = readers
 	seen := map[*archive.Reader]bool{}
 	var reports []*verify.Report
 	var worst error
@@ -166,6 +176,11 @@ func (a *app) verifyFiles(ctx context.Context, paths []string, o verify.Options)
 				return verify.Broken(ctx, p, unopened[p], o)
 			}, o)); err != nil {
 				return nil, err
+			}
+			if p == "-" {
+				for _, r := range bundles {
+					seen[r] = slices.Contains(reports[len(reports)-1].With, r.Path())
+				}
 			}
 			continue
 		}
