@@ -18,6 +18,7 @@ func (a *app) buildCmd() *cobra.Command {
 		o                  pack.Options
 		mirrors, buildArgs []string
 		key, volumeSize    string
+		recoverySize       string
 		unsigned, dryRun   bool
 		failOnSecret       bool
 		tools              []string
@@ -54,6 +55,12 @@ command is run again.`,
 			if volumeSize != "" {
 				if o.VolumeSize, err = parseSize(volumeSize); err != nil {
 					return usagef("--volume-size %v", err)
+				}
+			}
+			var recoveryPercent float64
+			if recoverySize != "" {
+				if recoveryPercent, err = parsePercent(recoverySize); err != nil {
+					return usagef("--recovery %v", err)
 				}
 			}
 			if o.Tools, err = toolFiles(tools); err != nil {
@@ -102,6 +109,15 @@ command is run again.`,
 			if err != nil {
 				return err
 			}
+			files := res.Volumes
+			if len(files) == 0 {
+				files = []string{res.Output}
+			}
+			if recoverySize != "" {
+				if err := a.writeRecovery(ctx, files, recoveryPercent, !asJSON); err != nil {
+					return err
+				}
+			}
 			if asJSON {
 				return a.printJSON(res)
 			}
@@ -139,7 +155,7 @@ command is run again.`,
 	f.StringVar(&o.Version, "version", "", `version of the bundle (default: from the file, else "0.0.0")`)
 	f.StringVarP(&o.Output, "output", "o", "", "file to write (default NAME-VERSION.tar.zst)")
 	f.StringSliceVar(&o.Platforms, "platform", nil, "linux/amd64[,linux/arm64] (default: the host's linux platform)")
-	f.StringArrayVar(&o.From, "from", nil, "local source, asked before any registry: oci:DIR, oci-archive:FILE, docker-archive:FILE, bundle:FILE; repeatable")
+	f.StringArrayVar(&o.From, "from", nil, "local source, asked before any registry: oci:DIR, oci-archive:FILE, docker-archive:FILE, bundle:FILE (a delta: bundle:BASE,DELTA; volumes: 'bundle:FILE.*'); repeatable")
 	f.StringArrayVar(&mirrors, "mirror", nil, "HOST=ADDR: fetch what names HOST from ADDR (HOST may be *); repeatable")
 	f.StringVar(&o.Registry.Config, "registry-config", "", "docker config.json with credentials (default: docker's own and its helpers)")
 	f.StringArrayVar(&o.Registry.PlainHTTP, "plain-http", nil, "address to talk plain http to (loopback needs no telling); repeatable")
@@ -151,6 +167,7 @@ command is run again.`,
 	f.StringVar(&key, "key", "", "sign with this key: a file, env://VAR or a KMS URI (password: BUNDLE_PASSWORD, COSIGN_PASSWORD or a prompt)")
 	f.BoolVar(&unsigned, "unsigned", false, "do not sign")
 	f.StringVar(&volumeSize, "volume-size", "", "cut the file into NAME.001, .002 … of at most this size: 700MB, 4GiB, 4GiB-1 (FAT32's most)")
+	f.StringVar(&recoverySize, "recovery", "", "write FILE.recovery too, of this size in percent of the file (2%), with which bundle repair mends bad sectors")
 	f.BoolVar(&o.Compact, "compact", false, "pack layers that are not compressed: a smaller file for more CPU")
 	f.StringArrayVar(&tools, "with-tool", nil, "carry this program along, self or FILE, one for each platform, and a page on how to read the file without it; repeatable")
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "a reference that charts need and no list names is a warning, not exit 5")

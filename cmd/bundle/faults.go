@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"bundle/archive"
+	"bundle/archive/recovery"
 	"bundle/install"
 	"bundle/install/check"
 	"bundle/install/host"
@@ -440,6 +441,32 @@ var faults = []fault{
 			"补丁或损坏清单与此包不符。",
 			"它属于其他版本，或损坏范围超出补丁，或是别的文件；未作任何改动。",
 			"用 bundle verify 的 --want 重新生成清单，再由发送方按原文件制作补丁。",
+		},
+	},
+	{
+		id: "repair", exit: exitDamaged, is: []error{recovery.ErrTooMuch},
+		en: faultText{
+			"More of the file is damaged than its recovery data makes up for.",
+			"Recovery data mends about as much as it is large, and what is damaged of it counts, too. It may also be that of another file. Where all of the damage cannot be mended nothing is changed.",
+			"Let bundle verify write what is damaged with --want, and have a patch made of it by bundle patch at the source.",
+		},
+		zh: faultText{
+			"文件的损坏超出恢复数据所能修复的范围。",
+			"恢复数据能修复的量与其自身大小大致相当，它自身的损坏也计算在内；也可能它属于另一个文件。不能全部修复时不作任何改动。",
+			"用 bundle verify 的 --want 写出损坏清单，再由发送方用 bundle patch 制作补丁。",
+		},
+	},
+	{
+		id: "recovery", exit: exitUsage, is: []error{recovery.ErrFormat, recovery.ErrOther},
+		en: faultText{
+			"The recovery data does not belong to this file.",
+			"It is another kind of file, or the bundle is longer than when it was written: a signature that was added later makes it so. Nothing was changed.",
+			"Name the right file with --from, or write recovery data anew with bundle recovery while the file is whole.",
+		},
+		zh: faultText{
+			"恢复数据不属于这个文件。",
+			"它是别的文件，或包比生成恢复数据时更长：之后追加签名就会如此；未作任何改动。",
+			"用 --from 指定正确的文件，或在包完好时用 bundle recovery 重新生成恢复数据。",
 		},
 	},
 	{

@@ -107,7 +107,7 @@ func (a *app) root() *cobra.Command {
 		a.buildCmd(), a.keygenCmd(), a.signCmd(),
 		a.verifyReceiptCmd(),
 		a.verifyCmd(), a.inspectCmd(), a.imagesCmd(), a.chartsCmd(), a.filesCmd(), a.stepsCmd(),
-		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(), a.patchCmd(),
+		a.whyCmd(), a.diffCmd(), a.extractCmd(), a.mergeCmd(), a.inventoryCmd(), a.patchCmd(), a.recoveryCmd(), a.repairCmd(),
 		a.serveCmd(), a.pushCmd(), a.pullCmd(),
 		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(), a.doctorCmd(),
 		a.nodeCmd(), a.explainCmd(), a.selftestCmd(), a.versionCmd(), a.docsCmd(),
