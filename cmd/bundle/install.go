@@ -17,6 +17,7 @@ import (
 	"bundle/install/journal"
 	"bundle/install/plan"
 	"bundle/install/site"
+	"bundle/verify"
 	"bundle/verify/sign"
 )
 
@@ -183,6 +184,14 @@ func (a *app) verifyAll(ctx context.Context, f *installFlags, paths []string) ([
 	}
 	var signers []string
 	reports, err := a.verifyFiles(ctx, paths, o)
+	if errors.Is(err, verify.ErrIncomplete) {
+		// What was not given is told with all that it takes away.
+		_, done, lack := a.openAll(ctx, &f.trust, paths)
+		done()
+		if errors.Is(lack, verify.ErrIncomplete) {
+			return nil, lack
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
