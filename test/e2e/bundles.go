@@ -34,6 +34,10 @@ type Bundles struct {
 	Key     string // public
 	Base    string // the cluster image alone
 	Product string // the CNStack stand-in on it
+	// Delta is the product without what Base holds.
+	Delta string
+	// Volumes are the product's, each in a folder of its own as on a stick.
+	Volumes []string
 	// Incomplete is the product without the image of its user interface.
 	Incomplete string
 }
@@ -61,8 +65,10 @@ func (w *Workshop) Build(ctx context.Context) (*Bundles, error) {
 		Base:    filepath.Join(w.Dir, "ackdistro.tar.zst"),
 		Product: filepath.Join(w.Dir, "cnstack-ce.tar.zst"),
 
+		Delta:      filepath.Join(w.Dir, "cnstack-ce-delta.tar.zst"),
 		Incomplete: filepath.Join(w.Dir, "incomplete.tar.zst"),
 	}
+	whole := filepath.Join(w.Dir, "volumes.tar.zst")
 	key := filepath.Join(w.Dir, "ci.key")
 	for _, args := range [][]string{
 		{"keygen", "-o", filepath.Join(w.Dir, "ci")},
@@ -70,6 +76,10 @@ func (w *Workshop) Build(ctx context.Context) (*Bundles, error) {
 			"--from", "oci:" + w.Images, "--mirror", "*=" + addr, "--kube-version", "v1.34.4", "-o", b.Base},
 		{"build", app, "--name", "cnstack-ce", "--version", "1.1.0", "--key", key,
 			"--from", "bundle:" + b.Base, "--mirror", "*=" + addr, "--kube-version", "v1.34.4", "-o", b.Product},
+		{"build", app, "--name", "cnstack-ce", "--version", "1.1.0", "--key", key, "--base", b.Base,
+			"--from", "bundle:" + b.Base, "--mirror", "*=" + addr, "--kube-version", "v1.34.4", "-o", b.Delta},
+		{"build", app, "--name", "cnstack-ce", "--version", "1.1.0", "--key", key, "--volume-size", "48MiB",
+			"--from", "bundle:" + b.Base, "--mirror", "*=" + addr, "--kube-version", "v1.34.4", "-o", whole},
 		{"build", lacking, "--name", "cnstack-ce", "--version", "1.1.0", "--key", key, "--allow-missing",
 			"--from", "bundle:" + b.Base, "--mirror", "*=" + addr, "--kube-version", "v1.34.4", "-o", b.Incomplete},
 	} {
@@ -77,7 +87,31 @@ func (w *Workshop) Build(ctx context.Context) (*Bundles, error) {
 			return nil, err
 		}
 	}
-	return b, nil
+	b.Volumes, err = w.carry(whole)
+	return b, err
+}
+
+// carry moves each volume into a folder of its own.
+func (w *Workshop) carry(whole string) ([]string, error) {
+	volumes, err := filepath.Glob(whole + ".0*")
+	if err != nil {
+		return nil, err
+	}
+	if len(volumes) < 3 {
+		return nil, fmt.Errorf("%s has %d volumes, want 3 or more", whole, len(volumes))
+	}
+	for i, v := range volumes {
+		dir := filepath.Join(w.Dir, fmt.Sprintf("stick-%d", i+1))
+		to := filepath.Join(dir, filepath.Base(v))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.Rename(v, to); err != nil {
+			return nil, err
+		}
+		volumes[i] = to
+	}
+	return volumes, nil
 }
 
 // run runs bundle with the keys' password.

@@ -18,9 +18,11 @@ import (
 // the public key and a Clusterfile, in the network of the hosts.
 type Site struct {
 	LAN *LAN
-	// Bundle is the program, File the bundle, Key the public key.
-	Bundle, File, Key string
-	Clusterfile       string
+	// Bundle is the program, Key the public key.
+	Bundle, Key string
+	// Files are the bundle's.
+	Files       []string
+	Clusterfile string
 	// Log gets what the program prints on standard error.
 	Log *bytes.Buffer
 }
@@ -28,7 +30,7 @@ type Site struct {
 // NewSite writes the Clusterfile for the network's first hosts: masters
 // control planes and then nodes.
 func NewSite(lan *LAN, bundle string, b *Bundles, masters, nodes int) (*Site, error) {
-	s := &Site{LAN: lan, Bundle: bundle, File: b.Product, Key: b.Key, Log: &bytes.Buffer{}}
+	s := &Site{LAN: lan, Bundle: bundle, Files: []string{b.Product}, Key: b.Key, Log: &bytes.Buffer{}}
 	text, err := os.ReadFile(filepath.Join(testdata, "cnstack-ce/deploy/Clusterfile"))
 	if err != nil {
 		return nil, err
@@ -108,13 +110,18 @@ func (s *Site) must(ctx context.Context, args ...string) (string, error) {
 }
 
 func (s *Site) installArgs(more ...string) []string {
-	return append([]string{"install", s.File, "-f", s.Clusterfile, "--key", s.Key, "--yes"}, more...)
+	return append(s.args("install", "--yes"), more...)
+}
+
+// args are those of a command about the bundle and the site.
+func (s *Site) args(command string, more ...string) []string {
+	return slices.Concat([]string{command}, s.Files, []string{"-f", s.Clusterfile, "--key", s.Key}, more)
 }
 
 // Images gives the digests that the bundle promises, by name without host and
 // by name with it.
 func (s *Site) Images(ctx context.Context) (map[string]string, error) {
-	out, err := s.must(ctx, "images", s.File, "-o", "json")
+	out, err := s.must(ctx, slices.Concat([]string{"images", "-o", "json"}, s.Files)...)
 	if err != nil {
 		return nil, err
 	}

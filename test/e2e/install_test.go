@@ -146,6 +146,8 @@ func noWayOut(t *testing.T, s *Site) {
 func TestOneHost(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1, 0)
+	// From what changed and what was there already, in the wrong order.
+	s.Files = []string{bundles(t).Delta, bundles(t).Base}
 	h := s.LAN.Hosts[0]
 	before, err := h.Snapshot(t.Context())
 	if err != nil {
@@ -176,6 +178,8 @@ func TestOneHost(t *testing.T) {
 func TestThreeHosts(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1, 2)
+	// From volumes as they lie on several sticks; nothing joins them.
+	s.Files = bundles(t).Volumes
 	if err := s.AsSudoer(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,7 +29,7 @@ func TestPreflightFinds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.must(t.Context(), "preflight", s.File, "-f", s.Clusterfile, "--key", s.Key); err != nil {
+	if _, err := s.must(t.Context(), s.args("preflight")...); err != nil {
 		t.Fatalf("good hosts do not pass: %v", err)
 	}
 	before := map[*Host]Snapshot{}
@@ -72,7 +73,7 @@ chmod 755 /usr/bin/date.new && mv /usr/bin/date.new /usr/bin/date`)
 		t.Run(fault.name, func(t *testing.T) {
 			edit("", "")
 			fault.make()
-			out, code, err := s.run(t.Context(), "preflight", s.File, "-f", s.Clusterfile, "--key", s.Key)
+			out, code, err := s.run(t.Context(), s.args("preflight")...)
 			fault.undo()
 			if err != nil {
 				t.Fatal(err)
@@ -105,23 +106,47 @@ chmod 755 /usr/bin/date.new && mv /usr/bin/date.new /usr/bin/date`)
 	}
 }
 
-// An image that a chart asks for and the bundle does not have is found
-// without any host.
-func TestImageThatIsMissingIsFoundBeforehand(t *testing.T) {
+// What is missing is found before any host is touched: an image that a chart
+// asks for, the base of a delta, and a volume. What is hit has its name.
+func TestWhatIsMissingIsFoundBeforehand(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1, 0)
-	s.File = bundles(t).Incomplete
-	for _, cmd := range []string{"rehearse", "install"} {
-		args := []string{cmd, s.File, "-f", s.Clusterfile, "--key", s.Key}
-		if cmd == "install" {
-			args = append(args, "--yes")
+	b := bundles(t)
+	before, err := s.LAN.Hosts[0].Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		files []string
+		says  []string
+	}{
+		{"an image", []string{b.Incomplete}, []string{"caas-ui"}},
+		{"the base", []string{b.Delta}, []string{"its base ackdistro v1.20.4-ack-2", "\n  image ", "coredns"}},
+		{"a volume", slices.Concat(b.Volumes[2:], b.Volumes[:1]), []string{"volume 2 of ", "\n  "}},
+	} {
+		s.Files = c.files
+		for _, args := range [][]string{s.args("rehearse"), s.installArgs()} {
+			out, code, err := s.run(t.Context(), args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := out + s.Log.String()
+			if code != 5 {
+				t.Errorf("bundle %s without %s: exit %d, want 5\n%s", args[0], c.name, code, text)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(text, want) {
+					t.Errorf("bundle %s without %s does not say %q:\n%s", args[0], c.name, want, text)
+				}
+			}
 		}
-		out, code, err := s.run(t.Context(), args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if text := out + s.Log.String(); code != 5 || !strings.Contains(text, "caas-ui") {
-			t.Errorf("bundle %s: exit %d, want 5 and the name of caas-ui\n%s", cmd, code, text)
-		}
+	}
+	after, err := s.LAN.Hosts[0].Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := before.Diff(after); len(diff) > 0 {
+		t.Errorf("the host was touched:\n%s", strings.Join(diff, "\n"))
 	}
 }
