@@ -14,7 +14,7 @@ DURATION ?= 10m
 export CGO_ENABLED ?= 0
 export GOFLAGS     ?= -trimpath
 
-.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint hostile kills soak fuzz big scale bench release clean
+.PHONY: help build demo test test-unit test-peers test-cosign conformance test-web test-api e2e e2e-ha e2e-clean lint hostile kills soak fuzz big scale bench release release-twice clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -37,7 +37,7 @@ conformance: ## the OCI distribution-spec suite against our registry
 test-cosign: ## the real cosign reads our signatures, and we read its
 	$(MAKE) -C test/cosign GO=$(GO)
 
-test-peers: build ## zstd, tar, skopeo, podman, containerd, crane and oras read our file
+test-peers: build ## zstd, tar, skopeo, podman, containerd, crane, oras and helm read our file
 	$(MAKE) -C test/peers GO=$(GO) BUNDLE=$(abspath $(BIN))
 
 test-web: build ## the pages, in the distribution's Chromium
@@ -84,6 +84,9 @@ bench: build ## side by side with what a user would pick instead; writes docs/pe
 
 release: ## dist/: programs, packages, checksums and a signed bundle of them (KEY=…)
 	GO=$(GO) sh scripts/release.sh $(VERSION) dist
+
+release-twice: release ## the release again, elsewhere and from nothing: the same bytes?
+	GO=$(GO) sh scripts/release-twice.sh $(VERSION) dist
 
 clean: ## remove what make made
 	rm -rf bin dist .cache

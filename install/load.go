@@ -13,7 +13,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"bundle/install/plan"
+	"bundle/install/rehearse"
 	"bundle/manifest"
+	"bundle/manifest/chart"
 	"bundle/manifest/cluster"
 	"bundle/manifest/rootfs"
 )
@@ -170,6 +172,11 @@ func (j *Job) files() fs.FS {
 		return nil
 	}
 	return j.Rootfs
+}
+
+// chart gives a chart that the bundles hold, and that is not among their files.
+func (j *Job) chart(_ context.Context, ref, version string) (*chart.Chart, error) {
+	return rehearse.PackedChart(j.packed(), ref, version)
 }
 
 // Host gives the cluster's host of that address.

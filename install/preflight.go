@@ -87,11 +87,8 @@ type RehearseOptions struct {
 // own registry, on loopback.
 func (j *Job) Rehearse(ctx context.Context, o RehearseOptions) (*rehearse.Report, error) {
 	in := rehearse.Input{
-		Contents: j.Bundle.Contents, Files: j.Rootfs, Rootfs: j.Cluster.Rootfs(), Steps: j.Plan.Steps,
+		Bundles: j.packed(), Contents: j.Bundle.Contents, Files: j.Rootfs, Rootfs: j.Cluster.Rootfs(), Steps: j.Plan.Steps,
 		KubeVersion: j.kubeVersion(), Full: o.Full, Jobs: o.Jobs, Progress: o.Progress,
-	}
-	for _, b := range j.Bundles {
-		in.Bundles = append(in.Bundles, rehearse.Bundle{Name: b.Path, Reader: b.Reader})
 	}
 	if url := j.Cluster.Registry.URL(); !slices.Contains(in.Local, url) {
 		in.Local = append(in.Local, url)
@@ -108,4 +105,12 @@ func (j *Job) Rehearse(ctx context.Context, o RehearseOptions) (*rehearse.Report
 		j.nodePorts = r.NodePorts
 	}
 	return r, err
+}
+
+// packed are the bundles as the rehearsal reads them.
+func (j *Job) packed() (list []rehearse.Bundle) {
+	for _, b := range j.Bundles {
+		list = append(list, rehearse.Bundle{Name: b.Path, Reader: b.Reader})
+	}
+	return list
 }

@@ -166,7 +166,8 @@ func (s *Session) cluster(ctx context.Context) (*kube.Cluster, error) {
 	}
 	c, err := kube.Connect(config, kube.Options{
 		Dial: h.DialContext, Master0: h.Name(), Files: s.job.files(), Rootfs: s.job.Cluster.Rootfs(), Host: h,
-		Note: func(line string) { s.note(line) },
+		Note:  func(line string) { s.note(line) },
+		Chart: s.job.chart,
 	})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -98,7 +99,11 @@ command is run again.`,
 				return err
 			}
 			if dryRun {
-				return a.printDryRun(b, asJSON)
+				if err := a.printDryRun(b, asJSON); err != nil || asJSON {
+					return err
+				}
+				a.next("the same command without --dry-run builds it")
+				return nil
 			}
 			stop = a.startMeter("build", "bytes", func() sample {
 				p := b.Progress()
@@ -125,19 +130,17 @@ command is run again.`,
 				fmt.Fprintf(a.stdout, "%s\n", v)
 			}
 			fmt.Fprintf(a.stdout, "%s  %s  %s\n", res.Output, formatSize(res.Size), res.IndexDigest)
-			next := "bundle verify --insecure-skip-signature " + res.Output
+			trust := []string{"--insecure-skip-signature"}
 			if res.Signed {
-				next = "bundle verify --key " + publicName(key) + " " + res.Output
-			}
-			if len(res.Volumes) > 0 {
-				next += ".*"
+				trust = []string{"--key", publicName(key)}
 			}
 			if len(res.LeansOn) > 0 {
-				next += " " + strings.Join(o.Base, " ")
+				files = slices.Concat(files, o.Base)
 				fmt.Fprintf(a.stderr, "left out %s in %d blobs, which %s\n", formatSize(res.LeftOutBytes), res.LeftOut, leansOn(res.LeansOn))
 			}
-			fmt.Fprintf(a.stderr, "packed %d images, %d charts, %d files and %d steps of %s %s\nnext: %s\n",
-				res.Images, res.Charts, res.Files, res.Steps, res.Name, res.Version, next)
+			fmt.Fprintf(a.stderr, "packed %d images, %d charts, %d files and %d steps of %s %s\n",
+				res.Images, res.Charts, res.Files, res.Steps, res.Name, res.Version)
+			a.next(typed([]string{"verify"}, files, trust))
 			return nil
 		},
 	}

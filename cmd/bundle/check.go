@@ -57,7 +57,11 @@ install with how long they took.`,
 			if r.Course, cerr = sess.Course(); cerr != nil {
 				fmt.Fprintf(a.stderr, "warning: the report does not say how the install went: %v\n", cerr)
 			}
-			return errors.Join(a.printCheck(r, verbose), quietly(err))
+			if err := errors.Join(a.printCheck(r, verbose), quietly(err)); err != nil {
+				return err
+			}
+			a.next(typed([]string{"check"}, args, s.words(), []string{"-o", "html"}) + " > acceptance.html")
+			return nil
 		},
 	}
 	t.flags(c)

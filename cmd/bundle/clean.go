@@ -61,6 +61,7 @@ BUNDLE it is worked out from there. It asks first, and can be run again.`,
 				return a.afterFailure(sess, err)
 			}
 			fmt.Fprintf(a.stdout, "%s is clean: %d steps on %d hosts\n", r.Cluster, r.Ran+r.Done, len(j.Cluster.Hosts))
+			a.next(typed([]string{"install", "BUNDLE", "--key", "PUB"}, s.words()))
 			return nil
 		},
 	}

@@ -41,6 +41,9 @@ count as the one bundle that they are.`,
 				fmt.Fprintln(a.stdout)
 			}
 			fmt.Fprintf(a.stdout, "new in %s: %s in %d blobs\n", to.Path(), formatSize(d.NewBytes), d.NewBlobs)
+			if d.NewBlobs > 0 {
+				a.next(typed([]string{"build", "CONTEXT", "--base"}, from.Files()[:1], []string{"--key", "KEY"}))
+			}
 			return nil
 		},
 	}

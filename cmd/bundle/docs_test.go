@@ -15,6 +15,8 @@ import (
 type docLine struct {
 	words []string
 	prose bool
+	// text is the whole line, with what is piped into the command and after it.
+	text string
 }
 
 // documented finds the command lines of bundle in a document: in code blocks,
@@ -64,7 +66,7 @@ func documented(t *testing.T, text string) (lines []docLine) {
 				_ = syntax.NewPrinter().Print(&b, w)
 				words = append(words, strings.Trim(b.String(), `"'`))
 			}
-			lines = append(lines, docLine{words, prose[line]})
+			lines = append(lines, docLine{words, prose[line], line})
 			return true
 		})
 	}

@@ -65,7 +65,7 @@ contacted. Look through the archive before you give it away.`,
 					fmt.Fprintf(a.stderr, "  %-24s %s\n", e.Name, formatSize(e.Size))
 				}
 			}
-			fmt.Fprintf(a.stderr, "next: look through it (tar -xzf %s), then give it to who helps you\n", filepath.Base(out))
+			a.next("look through it (tar -xzf " + filepath.Base(out) + "), then give it to who helps you")
 			return nil
 		},
 	}

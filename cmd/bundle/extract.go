@@ -59,6 +59,7 @@ digest before it gets its name. A delta needs its base beside it.`,
 					return err
 				}
 				fmt.Fprintf(a.stdout, "%s\n", to)
+				a.next("skopeo copy oci:" + to + ":" + images[0].Name + " docker://REGISTRY/NAME:TAG")
 			case chart != "":
 				name, version, _ := strings.Cut(chart, ":")
 				p, err := unpack.Chart(b.Reader, name, version, to)
@@ -66,6 +67,7 @@ digest before it gets its name. A delta needs its base beside it.`,
 					return err
 				}
 				fmt.Fprintf(a.stdout, "%s\n", p)
+				a.next("helm show values " + p)
 			case file != "":
 				n, err := unpack.Files(ctx, b.Reader, b.manifest, file, to)
 				if err != nil {
@@ -77,6 +79,7 @@ digest before it gets its name. A delta needs its base beside it.`,
 					return err
 				}
 				fmt.Fprintf(a.stdout, "%s\n", to)
+				a.next("bundle build --from oci:"+to+" --image NAME --name NAME --key KEY", "skopeo copy oci:"+to+":NAME docker://REGISTRY/NAME:TAG")
 			}
 			return nil
 		},

@@ -109,6 +109,7 @@ every image with who needs it, charts, files, and the steps with their places.`,
 			for _, i := range list {
 				a.printInspection(i)
 			}
+			a.next(typed([]string{"verify"}, args, t.words()))
 			return nil
 		},
 	}

@@ -98,7 +98,11 @@ func (a *app) install(ctx context.Context, f *installFlags, args []string) error
 		if a.output == "json" {
 			return a.printJSON(j.Plan)
 		}
-		return j.Plan.Text(a.stdout)
+		if err := j.Plan.Text(a.stdout); err != nil {
+			return err
+		}
+		a.next(typed([]string{"preflight"}, args, f.trust.words(), f.site.words()), "the same command without --dry-run installs it")
+		return nil
 	}
 	policy, err := f.trust.site(ctx, j)
 	if err != nil {
@@ -337,14 +341,16 @@ func (a *app) afterFailure(s *install.Session, err error) error {
 func (a *app) summary(j *install.Job, r engine.Report) {
 	if r.Nothing {
 		fmt.Fprintf(a.stdout, "nothing to do: %s %s was installed on %s at %s, and acceptance passed again\n", r.Bundle, r.Version, r.Cluster, r.Finished.Local().Format("2006-01-02 15:04:05"))
+		a.next(typed([]string{"check", "-f", clusterfileOf(j), "-o", "html"}) + " > acceptance.html")
 		return
 	}
 	if !r.Complete {
 		fmt.Fprintf(a.stdout, "%d of %d steps of %s %s are done on %s\n", r.Ran+r.Done, len(j.Plan.Steps), r.Bundle, r.Version, r.Cluster)
+		a.next("the same command without --until goes on", typed([]string{"status", "-f", clusterfileOf(j)}))
 		return
 	}
 	fmt.Fprintf(a.stdout, "%s %s is installed on %s: %d steps done, %d of them now, %d changed something; acceptance passed\n", r.Bundle, r.Version, r.Cluster, r.Ran+r.Done, r.Ran, r.Changed)
-	fmt.Fprintf(a.stderr, "next: bundle check -f %s -o html > acceptance.html\n", clusterfileOf(j))
+	a.next(typed([]string{"check", "-f", clusterfileOf(j), "-o", "html"}) + " > acceptance.html")
 }
 
 // clusterfileOf names the Clusterfile, for the hint of what comes next.

@@ -77,7 +77,8 @@ verify-blob accepts.`,
 				}
 			}
 			fmt.Fprintf(a.stdout, "%s\n", output)
-			fmt.Fprintf(a.stderr, "%d blobs of %d bundles\nnext: carry it to where bundles are built, and say bundle build … --base %s\n", len(inv.Blobs), len(inv.Bundles), output)
+			fmt.Fprintf(a.stderr, "%d blobs of %d bundles; carry it to where bundles are built\n", len(inv.Blobs), len(inv.Bundles))
+			a.next(typed([]string{"build", "CONTEXT", "--base", output, "--key", "KEY"}))
 			return nil
 		},
 	}

@@ -123,7 +123,8 @@ but for keys of --type sm2 (SM2 with SM3), which cosign does not know.`,
 			}
 			key, pub := sign.KeyFiles(prefix)
 			fmt.Fprintf(a.stdout, "%s\n%s\n", key, pub)
-			fmt.Fprintf(a.stderr, "next: bundle build … --key %s; carry %s to the site by another way than the bundle\n", key, pub)
+			fmt.Fprintf(a.stderr, "carry %s to the site by another way than the bundle\n", pub)
+			a.next(typed([]string{"build", "CONTEXT", "--key", key}), typed([]string{"sign", "BUNDLE", "--key", key}))
 			return nil
 		},
 	}
@@ -181,12 +182,22 @@ file of its own (docs/policy.md).`,
 					return err
 				}
 				fmt.Fprintf(a.stderr, "signed %s with key %s\n", cmp.Or(statement, args[0]), signer.Public().ID())
+				if statement == "" {
+					a.next(typed([]string{"verify", args[0], "--key", publicName(key)}))
+				} else {
+					a.next(typed([]string{"verify", args[0], "--policy", "POLICY"}))
+				}
 				return nil
 			}
 			if err := writeNew(detached, sig); err != nil {
 				return err
 			}
 			fmt.Fprintf(a.stdout, "%s\n", detached)
+			if statement == "" {
+				a.next(typed([]string{"verify", args[0], "--key", publicName(key), "--signature", detached}))
+			} else {
+				a.next(typed([]string{"verify", "BUNDLE", "--policy", "POLICY", "--statement", detached}))
+			}
 			return nil
 		},
 	}

@@ -45,6 +45,7 @@ way, and FILE gets its name when all are on disk.`,
 				return fmt.Errorf("%s cannot be merged: %w", r.Path(), err)
 			}
 			fmt.Fprintf(a.stdout, "%s  %s  %s\n", output, formatSize(size), r.IndexDigest())
+			a.next(typed([]string{"verify", output, "--key", "PUB"}))
 			return nil
 		},
 	}

@@ -79,7 +79,8 @@ func (a *app) makePatch(cmd *cobra.Command, paths []string, want, output string)
 		return fmt.Errorf("a patch of %s cannot be written: %w", strings.Join(paths, ", "), err)
 	}
 	fmt.Fprintf(a.stdout, "%s  %s\n", output, formatSize(size))
-	fmt.Fprintf(a.stderr, "%d blobs of %s\nnext, at the site: bundle patch --apply %s BUNDLE\n", len(w.Blobs), r.Path(), output)
+	fmt.Fprintf(a.stderr, "%d blobs of %s; carry it to the site\n", len(w.Blobs), r.Path())
+	a.next(typed([]string{"patch", "--apply", output, "BUNDLE"}))
 	return nil
 }
 
@@ -104,6 +105,6 @@ func (a *app) applyPatch(cmd *cobra.Command, patch, path string) error {
 		return fmt.Errorf("%s cannot be mended: %w", path, err)
 	}
 	fmt.Fprintf(a.stdout, "%s: mended\n", path)
-	fmt.Fprintf(a.stderr, "next: bundle verify %s --key PUB\n", path)
+	a.next(typed([]string{"verify", path, "--key", "PUB"}))
 	return nil
 }

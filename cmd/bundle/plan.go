@@ -37,7 +37,15 @@ Of several bundles the last one is installed; the others are only served.`,
 				return a.printJSON(p)
 			}
 			a.warn(j)
-			return p.Text(a.stdout)
+			if err := p.Text(a.stdout); err != nil {
+				return err
+			}
+			if clean {
+				a.next(typed([]string{"clean"}, args, t.words(), s.words()))
+			} else {
+				a.next(typed([]string{"rehearse"}, args, t.words(), s.words()), typed([]string{"install"}, args, t.words(), s.words()))
+			}
+			return nil
 		},
 	}
 	t.flags(c)

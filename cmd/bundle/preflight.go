@@ -86,7 +86,11 @@ Nothing is written on any host.`,
 			if err != nil {
 				return err
 			}
-			return a.tell(j, r, verbose)
+			if err := a.tell(j, r, verbose); err != nil {
+				return err
+			}
+			a.next(typed([]string{"install"}, args, t.words(), s.words()))
+			return nil
 		},
 	}
 	t.flags(c)

@@ -100,11 +100,8 @@ verify says.`,
 			for _, name := range names {
 				fmt.Fprintln(a.stdout, name)
 			}
-			next := names[0]
-			if len(names) > 1 {
-				next = names[0][:len(names[0])-len(".001")] + ".*"
-			}
-			fmt.Fprintf(a.stderr, "%s of %s\nnext: bundle verify %s --key PUB\n", formatSize(p.Size), p.Reference, next)
+			fmt.Fprintf(a.stderr, "%s of %s\n", formatSize(p.Size), p.Reference)
+			a.next(typed([]string{"verify"}, names, []string{"--key", "PUB"}))
 			return nil
 		},
 	}

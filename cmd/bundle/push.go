@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"text/tabwriter"
 
@@ -92,7 +94,11 @@ it carries the bundle, and bundle pull, or oras, gets it back as it was.`,
 				}
 				results = append(results, *p)
 			}
-			return a.printPushed(results)
+			if err := a.printPushed(results); err != nil {
+				return err
+			}
+			a.afterPush(o.DryRun, results)
+			return nil
 		},
 	}
 	t.flags(c)
@@ -167,10 +173,15 @@ func (a *app) pushFiles(ctx context.Context, t *trust, paths []string, place str
 		UploadedBytes: it.UploadedBytes, SkippedBytes: it.SkippedBytes,
 		Items: []pushedItem{{Kind: it.Kind, Ref: it.Ref, Target: it.Target, Digest: it.Digest.String(), Present: it.Present}},
 	}})
-	if err == nil && !o.DryRun {
-		fmt.Fprintf(a.stderr, "next: bundle pull %s\n", target)
+	switch {
+	case err != nil:
+		return err
+	case o.DryRun:
+		a.afterPush(true, nil)
+	default:
+		a.next(typed([]string{"pull", target.String()}))
 	}
-	return err
+	return nil
 }
 
 func (a *app) pushOne(cmd *cobra.Command, o push.Options, b *archive.Reader, target push.Target) (*pushed, error) {
@@ -204,6 +215,39 @@ func (a *app) pushOne(cmd *cobra.Command, o push.Options, b *archive.Reader, tar
 		p.Items = append(p.Items, pushedItem{Kind: i.Kind, Ref: i.Ref, Target: i.Target, Digest: i.Digest.String(), Present: i.Present})
 	}
 	return p, nil
+}
+
+// afterPush says how what was pushed is fetched: an image, and a chart if there
+// is one.
+func (a *app) afterPush(dryRun bool, results []pushed) {
+	if dryRun {
+		a.next("the same command without --dry-run sends it")
+		return
+	}
+	commands := map[string]string{}
+	for _, p := range results {
+		for _, i := range p.Items {
+			switch {
+			case commands[i.Kind] != "":
+			case i.Kind == archive.KindImage:
+				commands[i.Kind] = "docker pull " + i.Target
+			case i.Kind == archive.KindChart:
+				if repo, tag, ok := cutTag(i.Target); ok {
+					commands[i.Kind] = "helm pull oci://" + repo + " --version " + tag
+				}
+			}
+		}
+	}
+	a.next(slices.DeleteFunc([]string{commands[archive.KindImage], commands[archive.KindChart]}, func(s string) bool { return s == "" })...)
+}
+
+// cutTag takes the tag off a reference that has one.
+func cutTag(ref string) (repo, tag string, ok bool) {
+	i := strings.LastIndexByte(ref, ':')
+	if i < 0 || strings.ContainsAny(ref[i:], "/@") {
+		return ref, "", false
+	}
+	return ref[:i], ref[i+1:], true
 }
 
 func (a *app) printPushed(results []pushed) error {

@@ -36,7 +36,12 @@ later makes another file of it: write the recovery data anew after that.`,
 			if err != nil {
 				return usagef("--size %v", err)
 			}
-			return a.writeRecovery(cmd.Context(), args, percent, true)
+			if err := a.writeRecovery(cmd.Context(), args, percent, true); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.stderr, "carry it along, best on another medium; where the file arrives damaged:")
+			a.next(typed([]string{"repair", args[0]}))
+			return nil
 		},
 	}
 	c.Flags().StringVar(&size, "size", "2%", "of the recovery data, in percent of FILE: 0.5% to 25%")
@@ -137,7 +142,7 @@ func (a *app) repair(ctx context.Context, file, from string) error {
 		return hint(fmt.Errorf("%s is still damaged, so %s is not of this file: %w", file, from, damage), patch, file)
 	}
 	fmt.Fprintf(a.stdout, "%s: mended, %d blocks, %s\n", file, res.Blocks, formatSize(res.Bytes))
-	fmt.Fprintf(a.stderr, "next: bundle verify %s --key PUB\n", file)
+	a.next(typed([]string{"verify", file, "--key", "PUB"}))
 	return nil
 }
 

@@ -41,7 +41,11 @@ place that asks for it, and the exit code is 5.`,
 			if err != nil {
 				return err
 			}
-			return a.tell(j, r, verbose)
+			if err := a.tell(j, r, verbose); err != nil {
+				return err
+			}
+			a.next(typed([]string{"preflight"}, args, t.words(), s.words()))
+			return nil
 		},
 	}
 	t.flags(c)

@@ -112,8 +112,10 @@ func (a *app) root() *cobra.Command {
 		a.preflightCmd(), a.planCmd(), a.rehearseCmd(), a.installCmd(), a.statusCmd(), a.checkCmd(), a.cleanCmd(), a.doctorCmd(),
 		a.nodeCmd(), a.explainCmd(), a.selftestCmd(), a.versionCmd(), a.docsCmd(),
 	)
+	completions(root)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
+		completions(c)
 	}
 	return root
 }

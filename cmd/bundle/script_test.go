@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -59,11 +60,55 @@ func TestMain(m *testing.M) {
 //	damage FILE flip|cut|append
 //	replace FILE OLD NEW      in place, OLD must be there
 //	serve BUNDLE FLAGS...     start a registry, its address in $REGISTRY
+//	follow N WORDS...         type the Nth thing that the last command told to do next
 func TestScripts(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
+	reg := startUpstream(t, root)
+	pushClusterImage(t, reg.Addr())
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("UPSTREAM", reg.Addr())
+			env.Setenv("TESTDATA", filepath.Join(root, "testdata"))
+			env.Setenv("BUNDLE_PASSWORD", "secret")
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "damage": damage, "replace": replace, "serve": startServer, "follow": follow,
+		},
+		// static: the program under test needs no libraries of the machine.
+		Condition: func(cond string) (bool, error) {
+			if cond != "static" {
+				return false, fmt.Errorf("unknown condition %s", cond)
+			}
+			return static(t), nil
+		},
+		RequireExplicitExec: true,
+	})
+}
+
+// static tells whether the program under test needs no libraries of the machine.
+func static(t *testing.T) bool {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := buildinfo.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "0"})
+}
+
+// startUpstream is a registry that has all images of the test data.
+func startUpstream(t *testing.T, root string) *upstream.Registry {
+	t.Helper()
 	reg, err := upstream.Start(t.Context(), upstream.Options{LayerBytes: 8 << 10})
 	if err != nil {
 		t.Fatal(err)
@@ -81,37 +126,7 @@ func TestScripts(t *testing.T) {
 	if _, err := reg.Populate(t.Context(), refs, []string{"linux/amd64", "linux/arm64"}); err != nil {
 		t.Fatal(err)
 	}
-	pushClusterImage(t, reg.Addr())
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
-		Setup: func(env *testscript.Env) error {
-			env.Setenv("UPSTREAM", reg.Addr())
-			env.Setenv("TESTDATA", filepath.Join(root, "testdata"))
-			env.Setenv("BUNDLE_PASSWORD", "secret")
-			env.Setenv("HOME", env.WorkDir)
-			env.Setenv("NO_COLOR", "1")
-			return nil
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "damage": damage, "replace": replace, "serve": startServer,
-		},
-		// static: the program under test needs no libraries of the machine.
-		Condition: func(cond string) (bool, error) {
-			if cond != "static" {
-				return false, fmt.Errorf("unknown condition %s", cond)
-			}
-			exe, err := os.Executable()
-			if err != nil {
-				return false, err
-			}
-			info, err := buildinfo.ReadFile(exe)
-			if err != nil {
-				return false, err
-			}
-			return slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "0"}), nil
-		},
-		RequireExplicitExec: true,
-	})
+	return reg
 }
 
 // pushClusterImage makes what sealer 0.5 pushes: a docker image whose config is
@@ -255,6 +270,21 @@ func replace(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(p, []byte(strings.ReplaceAll(string(data), args[1], args[2])), 0o644))
+}
+
+// follow runs what stderr said behind "next:", or below it behind "or:".
+func follow(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: follow N WORDS...")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	said := ts.ReadFile("stderr")
+	hints := regexp.MustCompile(`(?m)^(?:next|  or): (.*)$`).FindAllStringSubmatch(said, -1)
+	if n < 1 || n > len(hints) {
+		ts.Fatalf("it did not say %d things to do next: %q", n, said)
+	}
+	ts.Check(ts.Exec("sh", "-c", hints[n-1][1]+" "+strings.Join(args[1:], " ")))
 }
 
 // startServer runs `bundle serve` until the script ends.

@@ -161,4 +161,5 @@ func (a *app) announce(addr string, t *tls.Config, ca string, repositories int) 
 	if ca != "" {
 		fmt.Fprintf(a.stderr, "clients trust it with %s\n", ca)
 	}
+	a.next("open " + url + " in a browser: it lists what can be pulled, each with its command")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,7 +39,11 @@ this machine says. No host is contacted.`,
 			if a.output == "json" {
 				return a.printJSON(r)
 			}
-			return r.Text(a.stdout)
+			if err := r.Text(a.stdout); err != nil {
+				return err
+			}
+			a.afterStatus(r, cmp.Or(file, "Clusterfile"))
+			return nil
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "Clusterfile that names the cluster")
@@ -68,4 +73,19 @@ func (a *app) findState(file, name, state string) (string, string, error) {
 		return "", "", usageError{err}
 	}
 	return name, dir, nil
+}
+
+// afterStatus says how a run that is not finished goes on, and what follows one
+// that is.
+func (a *app) afterStatus(r journal.Report, clusterfile string) {
+	switch {
+	case r.Outcome == "running":
+		return // it says itself what it does
+	case r.Outcome == "none", r.Outcome == journal.OK && r.Operation != journal.Install:
+		a.next(typed([]string{"install", "BUNDLE", "--key", "PUB", "-f", clusterfile}))
+	case r.Outcome == journal.OK:
+		a.next(typed([]string{"check", "-f", clusterfile, "-o", "html"}) + " > acceptance.html")
+	default:
+		a.next(fmt.Sprintf("the same bundle %s command goes on where it stopped", r.Operation))
+	}
 }

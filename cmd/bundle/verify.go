@@ -72,7 +72,10 @@ Exit codes: 0 it is all of that; 3 damaged; 4 untrusted; 5 incomplete.`,
 					return err
 				}
 			}
-			return a.printReports(reports, rec.verified(ctx, a, reports, err), t.given())
+			if err = a.printReports(reports, rec.verified(ctx, a, reports, err), t.given()); err == nil && !slices.Contains(args, "-") {
+				a.next(afterProof(args, t.words())...)
+			}
+			return err
 		},
 	}
 	t.flags(c)

@@ -47,7 +47,9 @@ type Options struct {
 	Rootfs string
 	// Host reads other absolute paths; nil refuses them.
 	Host FileReader
-	// Chart gives the charts that steps name by "oci://…"; nil refuses them.
+	// Chart gives the charts that Files does not have: those that steps name by
+	// "oci://…", and by the path that a bundle.yaml has them at. It errs with
+	// [fs.ErrNotExist]; nil has none.
 	Chart func(ctx context.Context, ref, version string) (*chart.Chart, error)
 	// Note hears what a step is doing, one line each; nil is deaf. It is called
 	// from several goroutines, one at a time.

@@ -293,10 +293,12 @@ func (h *helm) missing(ctx context.Context, last *release.Release) ([]string, er
 // chartOf loads the chart that a step names.
 func (s *session) chartOf(ctx context.Context, a step.HelmRelease) (*chart.Chart, error) {
 	if strings.HasPrefix(a.Chart, "oci://") {
-		if s.o.Chart == nil {
-			return nil, fail(ErrInput, a.Chart, "the bundle has no chart %s", a.Chart)
+		c, err := s.packed(ctx, a)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fail(ErrInput, a.Chart, "the bundle has no chart %s", a.Chart).
+				advise("bundle charts lists what it has")
 		}
-		return s.o.Chart(ctx, a.Chart, a.Version)
+		return usable(c, err)
 	}
 	p, err := s.locate(a.Dir, a.Chart)
 	if err != nil {
@@ -311,9 +313,21 @@ func (s *session) chartOf(ctx context.Context, a step.HelmRelease) (*chart.Chart
 	}
 	c, err := chart.LoadFS(s.files(), p.name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, s.absent(p.name, err)
+		packed, perr := s.packed(ctx, a)
+		if errors.Is(perr, fs.ErrNotExist) {
+			return nil, s.absent(p.name, err)
+		}
+		c, err = packed, perr
 	}
 	return usable(c, err)
+}
+
+// packed gives a chart that is no file.
+func (s *session) packed(ctx context.Context, a step.HelmRelease) (*chart.Chart, error) {
+	if s.o.Chart == nil {
+		return nil, fs.ErrNotExist
+	}
+	return s.o.Chart(ctx, a.Chart, a.Version)
 }
 
 func usable(c *chart.Chart, err error) (*chart.Chart, error) {

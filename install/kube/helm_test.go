@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -11,6 +14,7 @@ import (
 	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
 
+	"bundle/manifest/chart"
 	"bundle/manifest/step"
 )
 
@@ -101,6 +105,31 @@ func TestChartOfAStepIsFoundOrNamed(t *testing.T) {
 		_, err := s.chartOf(t.Context(), step.HelmRelease{Chart: chart})
 		if !errors.Is(err, ErrInput) || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s gave %v, want %q", chart, err, want)
+		}
+	}
+}
+
+// A chart of a bundle.yaml is in the bundle, and not among its files.
+func TestChartThatIsNoFile(t *testing.T) {
+	var asked []string
+	s := &session{Cluster: &Cluster{o: Options{Files: chartFS(), Chart: func(_ context.Context, ref, version string) (*chart.Chart, error) {
+		asked = append(asked, ref+" "+version)
+		if strings.HasSuffix(ref, "absent") {
+			return nil, fs.ErrNotExist
+		}
+		return chart.LoadFS(chartFS(), "charts/app")
+	}}}}
+	for _, a := range []step.HelmRelease{{Chart: "charts/shop", Version: "1.0.0"}, {Chart: "oci://reg/charts/shop"}, {Chart: "charts/app"}} {
+		if c, err := s.chartOf(t.Context(), a); err != nil || c.Name != "app" {
+			t.Errorf("%s gave %v, %v", a.Chart, c, err)
+		}
+	}
+	if want := []string{"charts/shop 1.0.0", "oci://reg/charts/shop "}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %q, want %q: what is a file is not asked for", asked, want)
+	}
+	for _, ref := range []string{"charts/absent", "oci://reg/charts/absent"} {
+		if _, err := s.chartOf(t.Context(), step.HelmRelease{Chart: ref}); !errors.Is(err, ErrInput) || !strings.HasPrefix(err.Error(), "the bundle has no ") {
+			t.Errorf("%s gave %v", ref, err)
 		}
 	}
 }

@@ -75,7 +75,9 @@ func (b *builder) content(s manifest.Step) string {
 			}
 		}
 		for _, c := range b.in.Contents.Charts {
-			if c.Path == p || c.Path == "" && c.Name == p {
+			// A chart that is no file goes by its name, as the install finds it.
+			name, _, _ := strings.Cut(path.Base(p), ":")
+			if c.Path == p || c.Path == "" && c.Name == name {
 				n++
 				h.add("chart", c.Name, c.Digest.String())
 			}

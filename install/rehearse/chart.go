@@ -77,23 +77,28 @@ func (g *gatherer) chart(a step.HelmRelease, dir string) (*chart.Chart, string, 
 		}
 		remote = a.Chart
 	}
-	name := path.Base(remote)
-	name, version, _ := strings.Cut(name, ":")
-	if a.Version != "" {
-		version = a.Version
-	}
-	tgz, err := g.packedChart(name, version)
-	if err != nil {
-		return nil, "", err
-	}
-	c, err := chart.LoadBytes(a.Chart, tgz)
+	c, err := PackedChart(g.in.Bundles, remote, a.Version)
 	return c, a.Chart, err
 }
 
-// packedChart gives the .tgz of a chart that the bundle holds as an OCI
-// artifact.
-func (g *gatherer) packedChart(name, version string) ([]byte, error) {
-	for _, b := range g.in.Bundles {
+// PackedChart gives a chart that bundles hold as an OCI artifact and not as
+// files, as that of a bundle.yaml. ref is what a step calls it: a path, or a
+// reference with or without oci://; the last part of it is the chart's name.
+// Where there is none it errs with [fs.ErrNotExist].
+func PackedChart(bundles []Bundle, ref, version string) (*chart.Chart, error) {
+	name, v, _ := strings.Cut(path.Base(ref), ":")
+	if version == "" {
+		version = v
+	}
+	tgz, err := packedChart(bundles, name, version)
+	if err != nil {
+		return nil, err
+	}
+	return chart.LoadBytes(ref, tgz)
+}
+
+func packedChart(bundles []Bundle, name, version string) ([]byte, error) {
+	for _, b := range bundles {
 		for _, d := range b.Reader.Index().Manifests {
 			if d.Annotations[archive.AnnotationKind] != archive.KindChart {
 				continue

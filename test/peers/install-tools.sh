@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gets the stock tools that the checks of this folder run: those of the
-# distribution by apt, where we are root on Debian; crane and oras by the Go
+# distribution by apt, where we are root on Debian; crane, oras and helm by the Go
 # toolchain, into the folder given. What cannot be had is named, and the checks
 # that need it are skipped.
 set -u
@@ -30,5 +30,6 @@ while read -r name module; do
 done <<END
 crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 oras oras.land/oras/cmd/oras@v1.3.6
+helm helm.sh/helm/v4/cmd/helm@v4.3.1
 END
 exit 0

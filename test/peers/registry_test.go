@@ -1,9 +1,12 @@
 package peers
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -141,4 +144,113 @@ func TestSkopeoPullsFromServe(t *testing.T) {
 		t.Errorf("skopeo sees %s, want %s", got, img.Digest)
 	}
 	hasChildren(t, dir, raw)
+}
+
+// chartsOf is what `bundle charts` lists.
+func chartsOf(t *testing.T, bundle string) (list []struct{ Name, Version string }) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(run(t, fix.bundle, "charts", bundle, "-o", "json")), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list) == 0 {
+		t.Fatalf("%s has no charts", bundle)
+	}
+	return list
+}
+
+// What helm pulls is the chart that was packed, to the byte, and renders.
+func TestHelmPullsFromServe(t *testing.T) {
+	need(t, "helm")
+	helmHome(t)
+	for _, bundle := range []string{fix.product, fix.native} {
+		addr := serve(t, bundle)
+		for _, c := range chartsOf(t, bundle) {
+			pulled, packed := t.TempDir(), t.TempDir()
+			run(t, "helm", "pull", "oci://"+addr+"/charts/"+c.Name, "--version", c.Version, "--plain-http", "-d", pulled)
+			run(t, fix.bundle, "extract", bundle, "--chart", c.Name+":"+c.Version, "--to", packed)
+			name := c.Name + "-" + c.Version + ".tgz"
+			got, err := os.ReadFile(filepath.Join(pulled, name))
+			if err != nil {
+				t.Errorf("helm pull of %s: %v", c.Name, err)
+				continue
+			}
+			want, err := os.ReadFile(filepath.Join(packed, name))
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("helm pulls other bytes of %s than were packed (%v)", c.Name, err)
+			}
+			if shown := run(t, "helm", "show", "chart", filepath.Join(pulled, name)); !strings.Contains(shown, "name: "+c.Name+"\n") {
+				t.Errorf("helm shows %q for %s", shown, c.Name)
+			}
+		}
+	}
+	addr := serve(t, fix.native)
+	if out := run(t, "helm", "template", "shop", "oci://"+addr+"/charts/shop", "--plain-http"); !strings.Contains(out, "image: ") {
+		t.Errorf("helm renders no image of the chart in the registry:\n%s", out)
+	}
+	if out, err := try(t, "helm", "pull", "oci://"+addr+"/charts/shop", "--version", "9.9.9", "--plain-http", "-d", t.TempDir()); err == nil {
+		t.Errorf("helm pulls a version that is not there: %s", out)
+	}
+}
+
+// helmHome keeps helm out of the user's folders.
+func helmHome(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"} {
+		t.Setenv(name, t.TempDir())
+	}
+}
+
+// With TLS of our own and a password, helm is told as the page of the registry says.
+func TestHelmPullsWithTLSAndPassword(t *testing.T) {
+	need(t, "helm")
+	helmHome(t)
+	dir := t.TempDir()
+	users := filepath.Join(dir, "users")
+	const hash = "$2b$05$abcdefghijklmnopqrstuupHpIXcOJo1NoZgX.hjwSF2SVi6yU1wa" // of "demo"
+	if err := os.WriteFile(users, []byte("demo:"+hash+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr, stop, err := startJSON(exec.Command(fix.bundle, "serve", fix.native, "--key", fix.key, "--addr", "127.0.0.1:0",
+		"--tls", "auto", "--tls-dir", filepath.Join(dir, "tls"), "--htpasswd", users, "-o", "json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	ca := filepath.Join(dir, "tls", "ca.crt")
+	ref := "oci://" + addr + "/charts/shop"
+	if _, err := try(t, "helm", "pull", ref, "--version", "1.0.0", "--ca-file", ca, "-d", t.TempDir()); err == nil {
+		t.Error("helm pulls without a password")
+	}
+	run(t, "helm", "registry", "login", addr, "--username", "demo", "--password", "demo", "--ca-file", ca)
+	out := t.TempDir()
+	run(t, "helm", "pull", ref, "--version", "1.0.0", "--ca-file", ca, "-d", out)
+	if _, err := os.Stat(filepath.Join(out, "shop-1.0.0.tgz")); err != nil {
+		t.Error(err)
+	}
+}
+
+// oras sees by their media types what everything is.
+func TestOrasSeesMediaTypes(t *testing.T) {
+	need(t, "oras")
+	addr := serve(t, fix.native)
+	for name, want := range map[string][]string{
+		"/charts/shop:1.0.0": {`"application/vnd.cncf.helm.config.v1+json"`, `"application/vnd.cncf.helm.chart.content.v1.tar+gzip"`},
+		"/bundle/shop:1.0.0": {`"artifactType":"application/vnd.bundle.v1"`},
+	} {
+		raw := run(t, "oras", "manifest", "fetch", "--plain-http", addr+name)
+		for _, w := range want {
+			if !strings.Contains(strings.ReplaceAll(raw, ": ", ":"), w) {
+				t.Errorf("oras sees no %s in %s: %s", w, name, raw)
+			}
+		}
+	}
+	repos := strings.Fields(run(t, "oras", "repo", "ls", "--plain-http", addr))
+	for _, want := range []string{"charts/shop", "bundle/shop", "registry.example.com/shop/web", "shop/web"} {
+		if !slices.Contains(repos, want) {
+			t.Errorf("oras lists %v, want %s among them", repos, want)
+		}
+	}
+	// A chart comes out of it as the file that it is.
+	out := t.TempDir()
+	run(t, "oras", "pull", "--plain-http", addr+"/charts/shop:1.0.0", "-o", out)
 }
