@@ -305,6 +305,11 @@ func (h *streamHoldings) take(b archive.Blob, content io.Reader, buf []byte, p *
 				keep = false
 				h.dropped[b.Digest] = true
 			}
+			if keep {
+				// At once, for growing takes several times as much. What is
+				// promised and does not come is never touched.
+				kept = make([]byte, 0, b.Size)
+			}
 		}
 		if keep {
 			kept = append(kept, buf[:n]...)
