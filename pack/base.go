@@ -64,7 +64,7 @@ func bundleBase(ref, name string, r *archive.Reader, contents *manifest.Contents
 }
 
 // openSources opens what --from names, in order, and finds the base among it.
-func openSources(ctx context.Context, o Options, in *inputs) (sources []pull.Source, b *base, closers []io.Closer, err error) {
+func openSources(ctx context.Context, o Options, in *inputs, ahead *pull.Ahead) (sources []pull.Source, b *base, closers []io.Closer, err error) {
 	fail := func(err error) ([]pull.Source, *base, []io.Closer, error) {
 		for _, c := range closers {
 			c.Close()
@@ -103,7 +103,7 @@ func openSources(ctx context.Context, o Options, in *inputs) (sources []pull.Sou
 			}
 		}
 	}
-	remote, err := newRemote(o.Registry)
+	remote, err := newRemote(o.Registry, ahead)
 	if err != nil {
 		return fail(inputError{err})
 	}

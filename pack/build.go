@@ -19,6 +19,7 @@ import (
 	"bundle/internal/activity"
 	"bundle/manifest"
 	"bundle/manifest/lock"
+	"bundle/registry/pull"
 )
 
 // Build is a bundle whose every byte has its place. It is made by [Prepare].
@@ -43,6 +44,8 @@ type Build struct {
 	writer *archive.Writer
 	item   atomic.Pointer[string]
 	active activity.Set
+	// ahead is lent the connections that have no blob of their own any more.
+	ahead pull.Ahead
 }
 
 // Progress of a running build.
@@ -238,11 +241,19 @@ func (b *Build) fill(ctx context.Context, w *archive.Writer) error {
 	// The largest first: the longest download should not begin last.
 	blobs := slices.Clone(b.plan.Blobs())
 	slices.SortStableFunc(blobs, func(x, y archive.Blob) int { return cmp.Compare(y.Size, x.Size) })
+	blobs = slices.DeleteFunc(blobs, func(blob archive.Blob) bool { return w.Done(blob.Digest) })
+	if len(blobs) < jobs {
+		b.ahead.Lend(jobs - len(blobs))
+	}
+	var begun atomic.Int64
 	for _, blob := range blobs {
-		if w.Done(blob.Digest) {
-			continue
-		}
 		g.Go(func() error {
+			begun.Add(1)
+			defer func() {
+				if begun.Load() == int64(len(blobs)) {
+					b.ahead.Lend(1)
+				}
+			}()
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}

@@ -44,7 +44,7 @@ func fetchOCIChart(ctx context.Context, s string, o RegistryOptions) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	remote, err := newRemote(o)
+	remote, err := newRemote(o, nil)
 	if err != nil {
 		return nil, err
 	}

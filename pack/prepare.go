@@ -55,7 +55,7 @@ func Prepare(ctx context.Context, o Options, items Items) (_ *Build, err error) 
 	if err := b.addTools(in.platforms); err != nil {
 		return nil, err
 	}
-	sources, base, closers, err := openSources(ctx, o, in)
+	sources, base, closers, err := openSources(ctx, o, in, &b.ahead)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 
 // pull resolves every wanted image.
 func (b *Build) pull(ctx context.Context, in *inputs, sources []pull.Source, pins map[manifest.Reference]digest.Digest, locked *lock.Lock, items Items) ([]packedImage, error) {
-	p := &pull.Puller{Sources: sources, Platforms: in.platforms, Jobs: cmp.Or(b.opts.Jobs, defaultJobs)}
+	p := &pull.Puller{Sources: sources, Platforms: in.platforms, Jobs: 2 * cmp.Or(b.opts.Jobs, defaultJobs)} // small answers, mostly waited for
 	if items != nil {
 		items.Add(len(in.images.order))
 		p.Resolved = func(i *pull.Image) { items.Done(i.Ref.String()) }
@@ -63,13 +63,13 @@ func (b *Build) withoutOptional(err error, in *inputs) error {
 	return nil
 }
 
-// newRemote makes the source that asks registries.
-func newRemote(o RegistryOptions) (*pull.Remote, error) {
+// newRemote makes the source that asks registries. ahead may be nil.
+func newRemote(o RegistryOptions, ahead *pull.Ahead) (*pull.Remote, error) {
 	h, err := HTTPOptions(o)
 	if err != nil {
 		return nil, err
 	}
-	return pull.NewRemote(pull.RemoteOptions{HTTP: h, Mirrors: o.Mirrors, MirrorOnly: true})
+	return pull.NewRemote(pull.RemoteOptions{HTTP: h, Mirrors: o.Mirrors, MirrorOnly: true, Ahead: ahead})
 }
 
 // HTTPOptions gives the same as the registry packages want it.

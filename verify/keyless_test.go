@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,63 @@ func TestKeyless(t *testing.T) {
 				t.Errorf("reasons %q, want %q", got.Reasons, c.text)
 			}
 		})
+	}
+}
+
+// As with the public Sigstore: the log says when it was signed, and that it was
+// signed in public.
+func TestKeylessInTheLog(t *testing.T) {
+	const who, issuer = "release@example.com", "https://issuer.example.com"
+	index, past := []byte("index"), time.Now().Add(-30*time.Minute)
+	a, other := authority.New(t), authority.New(t)
+	a.Log, a.Logs, other.Logs = true, true, true
+	root := a.TrustedRoot()
+	check := func(sig []byte) Signature {
+		t.Helper()
+		policy, err := Keyless(Identity{Subject: who, Issuer: issuer, TrustedRoot: root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return policy.Evaluate(t.Context(), index, []Evidence{{Name: "x", Data: sig}})
+	}
+	good := a.Sign(index, who, issuer, past)
+	if got := check(good); got.Status != StatusVerified {
+		t.Fatalf("%+v", got)
+	}
+	if got := check(other.Sign(index, who, issuer, past)); got.Status == StatusVerified {
+		t.Error("a log that is not in the root is believed")
+	}
+	// Longer ago; the certificate has ended since.
+	late := a.Sign(index, who, issuer, past.Add(-time.Hour))
+	if got := check(late); got.Status != StatusVerified {
+		t.Errorf("it was in the log in time: %+v", got)
+	}
+	type entry = map[string]any
+	for name, change := range map[string]func(e entry){
+		"another time":    func(e entry) { e["integratedTime"] = "1700000000" },
+		"another body":    func(e entry) { b := e["canonicalizedBody"].([]byte); b[bytes.Index(b, []byte("0.0.1"))] = '1' },
+		"another promise": func(e entry) { e["inclusionPromise"] = entry{"signedEntryTimestamp": []byte("MAA=")} },
+		"no promise":      func(e entry) { delete(e, "inclusionPromise") },
+		"no proof":        func(e entry) { delete(e, "inclusionProof") },
+		"another root":    func(e entry) { e["inclusionProof"].(entry)["rootHash"] = make([]byte, 32) },
+		"another checkpoint": func(e entry) {
+			c := e["inclusionProof"].(entry)["checkpoint"].(entry)
+			c["envelope"] = strings.Replace(c["envelope"].(string), "log.invalid - 1", "log.invalid - 2", 1)
+		},
+		"another log": func(e entry) { e["logId"] = entry{"keyId": make([]byte, 32)} },
+	} {
+		a.Entry = change
+		if got := check(a.Sign(index, who, issuer, past)); got.Status == StatusVerified {
+			t.Errorf("%s: it is believed", name)
+		}
+	}
+	// The entry of another signature.
+	var taken entry
+	a.Entry = func(e entry) { taken = e }
+	a.Sign([]byte("other"), who, issuer, past)
+	a.Entry = func(e entry) { clear(e); maps.Copy(e, taken) }
+	if got := check(a.Sign(index, who, issuer, past)); got.Status == StatusVerified {
+		t.Error("the log entry of another index is believed")
 	}
 }
 

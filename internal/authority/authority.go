@@ -11,8 +11,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"math/big"
+	"strconv"
 	"testing"
 	"time"
 
@@ -22,11 +26,14 @@ import (
 )
 
 // Authority is a private Sigstore: a certificate authority and, if the test
-// wants one, a timestamp authority. It has no network and no logs.
+// wants them, a timestamp authority and a transparency log. It has no network.
 type Authority struct {
-	// Stamps gives signatures a timestamp; Log makes the trusted root ask for a
-	// log entry, which no signature has.
-	Stamps, Log bool
+	// Stamps gives signatures a timestamp, Logs those over an index a log entry.
+	Stamps, Logs bool
+	// Log makes the trusted root ask for a log entry.
+	Log bool
+	// Entry, if set, changes a log entry before it is attached.
+	Entry func(entry map[string]any)
 
 	t         testing.TB
 	root      *x509.Certificate
@@ -89,11 +96,7 @@ func (a *Authority) TrustedRoot() []byte {
 	}
 	logs := map[string]*root.TransparencyLog{}
 	if a.Log {
-		der, err := x509.MarshalPKIXPublicKey(a.rootKey.Public())
-		if err != nil {
-			a.t.Fatal(err)
-		}
-		id := sha256.Sum256(der)
+		id := a.logID()
 		logs["log"] = &root.TransparencyLog{BaseURL: "https://log.invalid", ID: id[:], HashFunc: crypto.SHA256, SignatureHashFunc: crypto.SHA256,
 			PublicKey: a.rootKey.Public(), ValidityPeriodStart: a.root.NotBefore, ValidityPeriodEnd: end}
 	}
@@ -114,6 +117,13 @@ func (a *Authority) Sign(index []byte, subject, issuer string, from time.Time) [
 	a.t.Helper()
 	sum := sha256.Sum256(index)
 	material, sig := a.certified(sum, subject, issuer, from)
+	if a.Logs {
+		entry := a.logEntry(sum, sig, material["certificate"].(m)["rawBytes"].([]byte), from.Add(time.Minute))
+		if a.Entry != nil {
+			a.Entry(entry)
+		}
+		material["tlogEntries"] = []m{entry}
+	}
 	return a.encode(m{"mediaType": mediaType, "verificationMaterial": material,
 		"messageSignature": m{"messageDigest": m{"algorithm": "SHA2_256", "digest": sum[:]}, "signature": sig}})
 }
@@ -164,4 +174,47 @@ func (a *Authority) certified(sum [sha256.Size]byte, subject, issuer string, fro
 		material["timestampVerificationData"] = m{"rfc3161Timestamps": []m{{"signedTimestamp": response}}}
 	}
 	return material, sig
+}
+
+// logID is what a log is known by: the digest of its key.
+func (a *Authority) logID() [sha256.Size]byte {
+	a.t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(a.rootKey.Public())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return sha256.Sum256(der)
+}
+
+// logEntry is one of Rekor v1, the only one of its log: kind hashedrekord, with
+// the log's promise, and its proof in a signed checkpoint.
+func (a *Authority) logEntry(sum [sha256.Size]byte, sig, certificate []byte, when time.Time) m {
+	a.t.Helper()
+	body := a.encode(m{"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": m{
+		"data": m{"hash": m{"algorithm": "sha256", "value": hex.EncodeToString(sum[:])}},
+		"signature": m{"content": sig, "publicKey": m{
+			"content": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})}},
+	}})
+	id := a.logID()
+	promise := a.logSign(a.encode(m{"body": body, "integratedTime": when.Unix(), "logIndex": 0, "logID": hex.EncodeToString(id[:])}))
+	root := sha256.Sum256(append([]byte{0}, body...))
+	note := "log.invalid - 1\n1\n" + base64.StdEncoding.EncodeToString(root[:]) + "\n"
+	signed := base64.StdEncoding.EncodeToString(append(id[:4:4], a.logSign([]byte(note))...))
+	return m{
+		"logIndex": "0", "logId": m{"keyId": id[:]}, "kindVersion": m{"kind": "hashedrekord", "version": "0.0.1"},
+		"integratedTime": strconv.FormatInt(when.Unix(), 10), "canonicalizedBody": body,
+		"inclusionPromise": m{"signedEntryTimestamp": promise},
+		"inclusionProof": m{"logIndex": "0", "rootHash": root[:], "treeSize": "1", "hashes": []string{},
+			"checkpoint": m{"envelope": note + "\n\u2014 log.invalid " + signed + "\n"}},
+	}
+}
+
+func (a *Authority) logSign(data []byte) []byte {
+	a.t.Helper()
+	sum := sha256.Sum256(data)
+	sig, err := a.rootKey.Sign(rand.Reader, sum[:], crypto.SHA256)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return sig
 }

@@ -42,6 +42,14 @@ type collector struct {
 	blobs     map[digest.Digest]int
 	// subjects are the manifests whose attachments are looked up.
 	subjects []ocispec.Descriptor
+	// early gives those of the image itself, until they are used.
+	early chan attachedTo
+}
+
+// attachedTo is what was found attached.
+type attachedTo struct {
+	list []Attachment
+	err  error
 }
 
 func (c *collector) collect(desc ocispec.Descriptor) (*Image, error) {
@@ -53,6 +61,17 @@ func (c *collector) collect(desc ocispec.Descriptor) (*Image, error) {
 	}
 	c.img.Descriptor.MediaType = doc.MediaType
 	c.subjects = append(c.subjects, desc)
+	if c.attached {
+		// What is attached needs no config to be known: over a long way each
+		// question takes its time.
+		ctx, cancel := context.WithCancel(c.ctx)
+		defer cancel()
+		c.early = make(chan attachedTo, 1)
+		go func() {
+			list, err := c.src.Attached(ctx, c.ref, desc)
+			c.early <- attachedTo{list, err}
+		}()
+	}
 	if doc.index {
 		if err = c.index(doc, 0); err == nil {
 			err = c.complete()
@@ -355,7 +374,15 @@ func (c *collector) extra(desc ocispec.Descriptor, depth int) error {
 // attachments takes all that refers to subject. Attachments of attachments
 // are not looked for.
 func (c *collector) attachments(subject ocispec.Descriptor) error {
-	list, err := c.src.Attached(c.ctx, c.ref, subject)
+	var list []Attachment
+	var err error
+	if c.early != nil && subject.Digest == c.img.Descriptor.Digest {
+		early := <-c.early
+		c.early = nil
+		list, err = early.list, early.err
+	} else {
+		list, err = c.src.Attached(c.ctx, c.ref, subject)
+	}
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 )
 
 // Limits of what may be attached to one manifest.
@@ -20,7 +21,7 @@ const (
 )
 
 // cosignTags are the suffixes under which cosign finds what it attached.
-var cosignTags = []string{".sig", ".att", ".sbom"}
+var cosignTags = [...]string{".sig", ".att", ".sbom"}
 
 // attachedTag is the tag cosign gives to something about d; without suffix
 // it is the referrers tag schema of the OCI distribution specification.
@@ -36,23 +37,44 @@ func (r *Remote) Attached(ctx context.Context, ref manifest.Reference, desc ocis
 	if err != nil || !ok {
 		return nil, fail(ctx, r.Name(), op, ref, err)
 	}
-	list := newAttachments(desc.Digest)
-	for _, suffix := range cosignTags {
-		tag := attachedTag(desc.Digest, suffix)
-		found, err := r.resolveAt(ctx, e, manifest.Reference{Registry: ref.Registry, Repository: ref.Repository, Tag: tag})
-		switch {
-		case err == nil:
-			list.add(Attachment{Descriptor: found, Tag: tag})
-		case !errors.Is(err, ErrNotFound):
-			return nil, fail(ctx, r.Name(), op, ref, err)
+	// All at once: over a long way each of these questions takes its time.
+	var (
+		g     errgroup.Group
+		tags  [len(cosignTags)]*ocispec.Descriptor
+		index []ocispec.Descriptor
+	)
+	for i, suffix := range cosignTags {
+		g.Go(func() error {
+			tag := attachedTag(desc.Digest, suffix)
+			found, err := r.resolveAt(ctx, e, manifest.Reference{Registry: ref.Registry, Repository: ref.Repository, Tag: tag})
+			if err == nil {
+				tags[i] = &found
+			} else if !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		var ok bool
+		var err error
+		index, ok, err = r.referrers(ctx, e, ref, desc.Digest)
+		if err == nil && !ok {
+			index, err = r.referrersTag(ctx, e, ref, desc.Digest)
 		}
-	}
-	index, ok, err := r.referrers(ctx, e, ref, desc.Digest)
-	if err == nil && !ok {
-		index, err = r.referrersTag(ctx, e, ref, desc.Digest)
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err := g.Wait(); err != nil {
 		return nil, fail(ctx, r.Name(), op, ref, err)
+	}
+	list := newAttachments(desc.Digest)
+	for i, found := range tags {
+		if found != nil {
+			list.add(Attachment{Descriptor: *found, Tag: attachedTag(desc.Digest, cosignTags[i])})
+		}
 	}
 	for _, d := range index {
 		list.add(Attachment{Descriptor: d})

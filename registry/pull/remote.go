@@ -32,6 +32,8 @@ type RemoteOptions struct {
 	Mirrors map[string]string
 	// MirrorOnly never asks the origin where there is a mirror.
 	MirrorOnly bool
+	// Ahead, if set, lets idle connections help with blobs that are read.
+	Ahead *Ahead
 }
 
 // Remote is any registry that a reference may name, over HTTP(S).
@@ -39,6 +41,7 @@ type Remote struct {
 	client  *wire.Client
 	mirrors map[string]endpoint
 	only    bool
+	ahead   *Ahead
 
 	// recent holds manifests that Resolve read by tag until Manifest asks
 	// for them: one request instead of two, which is what Docker Hub counts.
@@ -81,7 +84,7 @@ func NewRemote(o RemoteOptions) (*Remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Remote{client: client, only: o.MirrorOnly,
+	r := &Remote{client: client, only: o.MirrorOnly, ahead: o.Ahead,
 		mirrors: map[string]endpoint{}, recent: map[digest.Digest][]byte{}}
 	for host, addr := range o.Mirrors {
 		addr = strings.TrimPrefix(strings.TrimPrefix(addr, "https://"), "http://")
@@ -287,6 +290,9 @@ func (r *Remote) Blob(ctx context.Context, ref manifest.Reference, desc ocispec.
 	})
 	if err != nil {
 		return nil, err
+	}
+	if r.ahead != nil && desc.Size-offset > 2*segmentLeast {
+		return newAheadReader(body, r.ahead), nil
 	}
 	return body, nil
 }

@@ -40,7 +40,7 @@ func newGuard(o Options) (*guard, error) {
 			TLSClientConfig:       &tls.Config{RootCAs: pool, InsecureSkipVerify: skip, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:   30 * time.Second,
 			ForceAttemptHTTP2:     true,
-			MaxIdleConnsPerHost:   16,
+			MaxIdleConnsPerHost:   64,
 			IdleConnTimeout:       90 * time.Second,
 			ExpectContinueTimeout: time.Second,
 			// A blob is what the registry stores; a transport that unpacks

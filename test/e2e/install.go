@@ -73,7 +73,7 @@ func (s *Site) Command(ctx context.Context, args ...string) *exec.Cmd {
 		args = append(args, "--state", filepath.Join(s.LAN.dir, "state"))
 	}
 	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", s.LAN.Namespace(), s.Bundle}, args...)...)
-	cmd.Env = append(os.Environ(), "HOME="+s.home(), "XDG_STATE_HOME=", "XDG_CONFIG_HOME=", "XDG_CACHE_HOME=", "SSH_AUTH_SOCK=")
+	cmd.Env = append(os.Environ(), "HOME="+s.home(), "XDG_STATE_HOME=", "XDG_CONFIG_HOME=", "XDG_CACHE_HOME=", "SSH_AUTH_SOCK=", "BUNDLE_PASSWORD=e2e")
 	cmd.Dir = s.LAN.dir
 	cmd.Stderr = s.Log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -96,6 +96,47 @@ func works(t *testing.T, s *Site) {
 	}
 }
 
+// receipt checks that what the operator can hand over is genuine and says what
+// was done: every step, a green acceptance, and what runs by its digest.
+func receipt(t *testing.T, s *Site) {
+	t.Helper()
+	out, err := s.must(t.Context(), "verify-receipt", "installed.json", "--key", "operator.pub", s.Files[0], "-o", "json")
+	var have struct {
+		OK      bool
+		Receipt struct {
+			Operation, Outcome string
+			Cluster            struct {
+				Steps      []struct{ ID, Status string }
+				Acceptance []struct{ ID, Status string }
+				Images     []struct {
+					Name, Digest string
+					OK           bool
+				}
+			}
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(out), &have); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	r := have.Receipt
+	if !have.OK || r.Operation != "install" || r.Outcome != "ok" || len(r.Cluster.Steps) < 20 || len(r.Cluster.Acceptance) < 5 || len(r.Cluster.Images) < 10 {
+		t.Errorf("the receipt says\n%s", tail(out, 60))
+	}
+	for _, step := range r.Cluster.Steps {
+		if step.Status != "done" && step.Status != "skipped" {
+			t.Errorf("the receipt says that step %s is %s", step.ID, step.Status)
+		}
+	}
+	for _, i := range r.Cluster.Images {
+		if !i.OK || !strings.HasPrefix(i.Digest, "sha256:") {
+			t.Errorf("the receipt says that %s with digest %q is not the bundle's", i.Name, i.Digest)
+		}
+	}
+}
+
 // uiAnswers asks the product's user interface on every host, from where the
 // operator is.
 func uiAnswers(t *testing.T, s *Site) {
@@ -153,8 +194,12 @@ func TestOneHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	install(t, s)
+	if _, err := s.must(t.Context(), "keygen", "-o", "operator"); err != nil {
+		t.Fatal(err)
+	}
+	install(t, s, "--receipt", "installed.json", "--receipt-key", "operator.key")
 	works(t, s)
+	receipt(t, s)
 	uiAnswers(t, s)
 	noWayOut(t, s)
 	nothingToDo(t, s)

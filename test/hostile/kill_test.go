@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -21,10 +20,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/handlers"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/sirupsen/logrus"
 
 	"bundle/internal/upstream"
 	"bundle/manifest"
@@ -210,13 +212,17 @@ func TestKilledSigning(t *testing.T) {
 // the next one completes it.
 func TestKilledPushes(t *testing.T) {
 	s, rnd := newSite(t, 4, 512<<10), chance(t)
+	logrus.SetOutput(io.Discard)
+	conf := &configuration.Configuration{Storage: configuration.Storage{"inmemory": configuration.Parameters{}}}
+	conf.HTTP.Secret = "not a secret"
+	conf.Log.Level = "panic"
 	var sink *httptest.Server
 	var args []string
 	fresh := func() {
 		if sink != nil {
 			sink.Close()
 		}
-		sink = httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+		sink = httptest.NewServer(handlers.NewApp(t.Context(), conf))
 		args = []string{"push", "reference", strings.TrimPrefix(sink.URL, "http://") + "/site", "--key", "ci.pub", "--jobs", "2", "--trim-indexes"}
 	}
 	fresh()
