@@ -81,7 +81,8 @@ type Options struct {
 	// Cache is a folder that keeps fetched blobs for later builds; empty means
 	// that none are kept.
 	Cache string
-	// Jobs bounds what runs at once; default 8.
+	// Jobs bounds the connections that fetch blobs at once; default 8. Twice as
+	// many images are looked up at once.
 	Jobs int
 
 	// Registry says how to reach registries.

@@ -17,7 +17,7 @@ import (
 
 // pull resolves every wanted image.
 func (b *Build) pull(ctx context.Context, in *inputs, sources []pull.Source, pins map[manifest.Reference]digest.Digest, locked *lock.Lock, items Items) ([]packedImage, error) {
-	p := &pull.Puller{Sources: sources, Platforms: in.platforms, Jobs: 2 * cmp.Or(b.opts.Jobs, defaultJobs)} // small answers, mostly waited for
+	p := &pull.Puller{Sources: sources, Platforms: in.platforms, Jobs: 2 * cmp.Or(b.opts.Jobs, defaultJobs)} // answers are small, and mostly waited for
 	if items != nil {
 		items.Add(len(in.images.order))
 		p.Resolved = func(i *pull.Image) { items.Done(i.Ref.String()) }

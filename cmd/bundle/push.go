@@ -233,7 +233,8 @@ func (a *app) afterPush(dryRun bool, results []pushed) {
 				commands[i.Kind] = "docker pull " + i.Target
 			case i.Kind == archive.KindChart:
 				if repo, tag, ok := cutTag(i.Target); ok {
-					commands[i.Kind] = "helm pull oci://" + repo + " --version " + tag
+					// A tag cannot have the plus sign that a version can.
+					commands[i.Kind] = "helm pull oci://" + repo + " --version " + strings.ReplaceAll(tag, "_", "+")
 				}
 			}
 		}

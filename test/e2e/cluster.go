@@ -18,8 +18,8 @@ func (c Cluster) Kubectl(ctx context.Context, args string) (string, error) {
 
 type object struct {
 	Metadata struct {
-		Name, Namespace string
-		Labels          map[string]string
+		Name, Namespace, DeletionTimestamp string
+		Labels                             map[string]string
 	}
 	Spec struct {
 		NodeName string
@@ -94,7 +94,7 @@ type Container struct {
 
 var digestOf = regexp.MustCompile(`sha256:[0-9a-f]{64}$`)
 
-// Containers gives all of the cluster's.
+// Containers gives all of the cluster's, but for those that are being deleted.
 func (c Cluster) Containers(ctx context.Context) ([]Container, error) {
 	pods, err := c.list(ctx, "pods -A")
 	if err != nil {
@@ -102,6 +102,9 @@ func (c Cluster) Containers(ctx context.Context) ([]Container, error) {
 	}
 	var out []Container
 	for _, p := range pods {
+		if p.Metadata.DeletionTimestamp != "" {
+			continue // the bundle's last commands scale down
+		}
 		name := p.Metadata.Namespace + "/" + p.Metadata.Name
 		if len(p.Status.ContainerStatuses) == 0 {
 			why := p.Status.Phase
