@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs what the product's own tests run against: the SSH server, sudo and tmux
-# of the distribution. Does nothing where they are there, or where it may not.
+# Installs what the product's own tests run against: the SSH server, sudo, ip
+# and tmux of the distribution. Does nothing where they are there, or where it may not.
 set -eu
 missing=
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v sudo >/dev/null || missing="$missing sudo"
 command -v openssl >/dev/null || missing="$missing openssl"
+# Networks are cut, and loopback is brought up in them.
+command -v ip >/dev/null || missing="$missing iproute2"
 # The bars are looked at in a terminal.
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -n "$missing" ] || exit 0

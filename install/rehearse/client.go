@@ -75,6 +75,13 @@ func start(ctx context.Context, in Input) (*registry, error) {
 	t := &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}
 	r.addr, r.client = ln.Addr().String(), &http.Client{Transport: t, Timeout: 30 * time.Minute}
 	r.stop = func() { t.CloseIdleConnections(); cancel(); <-done }
+	// A machine without loopback must not make every image look damaged.
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.addr)
+	if err != nil {
+		r.stop()
+		return nil, fmt.Errorf("the rehearsal cannot reach its own port on loopback, bring it up (ip link set lo up): %w", err)
+	}
+	_ = c.Close()
 	return r, nil
 }
 
